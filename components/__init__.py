@@ -1,0 +1,1 @@
+"""The rooms of Tremor, from the data source to the alert."""

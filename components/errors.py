@@ -1,0 +1,98 @@
+"""Every error raised on purpose.
+
+TremorError                what the user can mend: one line, exit code 2
+    SettingsError          a setting is missing, malformed or contradicts another
+    UnknownName            no registered source, detector or channel has that name
+    InvalidSymbol          an instrument name that no market uses
+    NotEnoughBars          fewer bars than a formula needs
+    SourceError            a provider did not answer as wanted (``symbol`` says for what)
+        SourceUnavailable  a time-out, a 5xx, a refused connection: worth another try
+        RateLimited        the provider asks for patience: worth another try, later
+        SymbolNotFound     the provider knows no such instrument: not worth another try
+        SourceFormatError  the reply is not in a shape that is known
+    StoreError             the lake or the warehouse did not do what was asked
+        LakeError
+        WarehouseError
+        WriteOnceError     an object that is written once exists with other bytes
+    ChannelError           a message could not be delivered
+    AnotherRunAtWork       the warehouse's run lock is held: step aside, exit code 0
+"""
+
+
+class TremorError(Exception):
+    """What went wrong, where, and the remedy, in one line."""
+
+
+class SettingsError(TremorError):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class UnknownName(TremorError):
+    """No registered part has that name; the known ones are listed."""
+
+    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        super().__init__(f"no {kind} is called {name!r}. Known: {', '.join(self.known)}")
+
+
+class InvalidSymbol(TremorError):
+    """An instrument name that no market uses."""
+
+
+class NotEnoughBars(TremorError):
+    """Fewer bars than a formula needs; both numbers are kept."""
+
+    def __init__(self, what: str, needed: int, got: int) -> None:
+        self.what, self.needed, self.got = what, needed, got
+        super().__init__(
+            f"{what} needs at least {needed} bars, got {got}. "
+            "Backfill more history, or ask for a shorter window."
+        )
+
+
+class SourceError(TremorError):
+    """A provider did not answer as wanted for one symbol."""
+
+    def __init__(self, message: str, symbol: str = "") -> None:
+        self.symbol = symbol
+        super().__init__(message)
+
+
+class SourceUnavailable(SourceError):
+    """A time-out, a 5xx, a refused connection: worth another try."""
+
+
+class RateLimited(SourceUnavailable):
+    """The provider asks for patience (HTTP 429)."""
+
+
+class SymbolNotFound(SourceError):
+    """The provider knows no such instrument; asking again does not help."""
+
+
+class SourceFormatError(SourceError):
+    """The reply is not in a shape that is known."""
+
+
+class StoreError(TremorError):
+    """The lake or the warehouse did not do what was asked."""
+
+
+class LakeError(StoreError):
+    """The lake could not be read or written."""
+
+
+class WarehouseError(StoreError):
+    """The warehouse could not be reached, read or written."""
+
+
+class WriteOnceError(LakeError):
+    """An object that is written once exists already with other bytes."""
+
+
+class ChannelError(TremorError):
+    """A message could not be delivered."""
+
+
+class AnotherRunAtWork(TremorError):
+    """The warehouse's run lock is held by another run."""

@@ -1,0 +1,260 @@
+"""Columns, types and keys of everything that is stored; and the as-of rule.
+
+A column's kind is one of ``text``, ``timestamp`` (UTC), ``float``, ``int``, ``json``.
+In a *versioned* table the key ends in ``known_at``: a change is a new row, and a row that
+equals the version in force at its ``known_at`` is not new.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Table:
+    """A stored table: its columns' kinds, its key, and whether changes are kept as versions."""
+
+    name: str
+    columns: Mapping[str, str]
+    key: tuple[str, ...]
+    versioned: bool = False
+
+    @property
+    def bar_key(self) -> tuple[str, ...]:
+        """The key without ``known_at``: what the versions have in common."""
+        return tuple(name for name in self.key if name != "known_at")
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The columns outside the key."""
+        return tuple(name for name in self.columns if name not in self.key)
+
+
+_BAR = {"symbol": "text", "interval": "text", "ts": "timestamp"}
+
+CANDLES = Table(
+    "candles",
+    {
+        **_BAR,
+        "open": "float",
+        "high": "float",
+        "low": "float",
+        "close": "float",
+        "volume": "float",
+        "vwap": "float",
+        "trades": "float",
+        "source": "text",
+        "known_at": "timestamp",
+    },
+    ("symbol", "interval", "ts", "known_at"),
+    versioned=True,
+)
+
+# kind is "split" (new shares per old share) or "dividend" (money per share, as traded then).
+ACTIONS = Table(
+    "actions",
+    {
+        "symbol": "text",
+        "kind": "text",
+        "ts": "timestamp",
+        "value": "float",
+        "source": "text",
+        "known_at": "timestamp",
+    },
+    ("symbol", "kind", "ts", "known_at"),
+    versioned=True,
+)
+
+# One row a refused row and check: ``raw`` is the SHA-256 of the reply, ``line`` the row in it.
+QUARANTINE = Table(
+    "quarantine",
+    {
+        "raw": "text",
+        "line": "int",
+        "check_name": "text",
+        "symbol": "text",
+        "interval": "text",
+        "ts": "timestamp",
+        "row_text": "json",
+        "source": "text",
+        "known_at": "timestamp",
+    },
+    ("raw", "symbol", "line", "check_name"),
+)
+
+RAW_OBJECTS = Table(
+    "raw_objects",
+    {
+        "key": "text",
+        "source": "text",
+        "symbol": "text",
+        "interval": "text",
+        "since": "timestamp",
+        "until": "timestamp",
+        "url": "text",
+        "status": "int",
+        "known_at": "timestamp",
+        "sha256": "text",
+        "n_bytes": "int",
+    },
+    ("key", "symbol"),
+)
+
+SCORES = Table(
+    "scores",
+    {
+        **_BAR,
+        "detector": "text",
+        "score": "float",
+        "p": "float",
+        "n_reference": "int",
+        "known_at": "timestamp",
+    },
+    ("symbol", "interval", "ts", "detector", "known_at"),
+    versioned=True,
+)
+
+# body and return are fractions; scale is the volatility known before the bar, per bar;
+# rate is the share of bars that may alert; bars_lacking is what an undecided one waits for.
+VERDICTS = Table(
+    "verdicts",
+    {
+        **_BAR,
+        "judge": "text",
+        "verdict": "text",
+        "votes": "int",
+        "voters": "int",
+        "p": "float",
+        "rate": "float",
+        "bars_lacking": "int",
+        "body": "float",
+        "return": "float",
+        "scale": "float",
+        "known_at": "timestamp",
+    },
+    ("symbol", "interval", "ts", "judge", "known_at"),
+    versioned=True,
+)
+
+# The median return of the watch list's instruments at one bar.
+MARKET = Table(
+    "market",
+    {
+        "watch_list": "text",
+        "interval": "text",
+        "ts": "timestamp",
+        "return": "float",
+        "n_instruments": "int",
+        "known_at": "timestamp",
+    },
+    ("watch_list", "interval", "ts"),
+)
+
+# kind is "anomaly", "correction" or "data"; payload is the Alert record as it was made.
+ALERTS = Table(
+    "alerts",
+    {
+        "id": "text",
+        "kind": "text",
+        "interval": "text",
+        "ts": "timestamp",
+        "symbols": "json",
+        "headline": "text",
+        "payload": "json",
+        "known_at": "timestamp",
+    },
+    ("id",),
+)
+
+# The smallest thing that is told once: one instrument's bar, or one trouble with its data.
+INCIDENTS = Table(
+    "incidents",
+    {
+        "id": "text",
+        "alert_id": "text",
+        "kind": "text",
+        "symbol": "text",
+        "interval": "text",
+        "ts": "timestamp",
+        "known_at": "timestamp",
+    },
+    ("id",),
+)
+
+DELIVERIES = Table(
+    "deliveries",
+    {
+        "alert_id": "text",
+        "channel": "text",
+        "message_id": "text",
+        "delivered_at": "timestamp",
+    },
+    ("alert_id", "channel"),
+)
+
+# action is "acknowledge", "snooze" or "label"; label is a person's finding.
+LABELS = Table(
+    "labels",
+    {
+        "alert_id": "text",
+        "symbol": "text",
+        "action": "text",
+        "until": "timestamp",
+        "label": "text",
+        "note": "text",
+        "made_at": "timestamp",
+    },
+    ("alert_id", "symbol", "action", "made_at"),
+)
+
+RUNS = Table(
+    "runs",
+    {
+        "id": "text",
+        "command": "text",
+        "as_of": "timestamp",
+        "status": "text",
+        "exit_code": "int",
+        "started_at": "timestamp",
+        "finished_at": "timestamp",
+        "counts": "json",
+        "manifest": "text",
+    },
+    ("id",),
+)
+
+TABLES = (
+    CANDLES,
+    ACTIONS,
+    QUARANTINE,
+    RAW_OBJECTS,
+    SCORES,
+    VERDICTS,
+    MARKET,
+    ALERTS,
+    INCIDENTS,
+    DELIVERIES,
+    LABELS,
+    RUNS,
+)
+
+
+def known(rows: pd.DataFrame, as_of: pd.Timestamp, table: Table = CANDLES) -> pd.DataFrame:
+    """Keep what was known at ``as_of``: of each bar, its latest version that was known by then.
+
+    A bar enters the table only once it has closed, so a version known by ``as_of`` is one
+    of a closed bar. Every reader of history goes through this rule.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of ``table``, all versions.
+    as_of : Timestamp
+        The instant whose knowledge may be used.
+    """
+    rows = rows[rows["known_at"] <= as_of]
+    newest = rows.sort_values("known_at", kind="stable").drop_duplicates(
+        list(table.bar_key), keep="last"
+    )
+    return newest.sort_values(list(table.bar_key), kind="stable").reset_index(drop=True)
