@@ -1,0 +1,62 @@
+# What a newcomer types. Each target does its own set-up; the environment is .venv.
+.PHONY: help demo run test lint bench lock clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+
+help:  ## What can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+demo: .venv/.local  ## The whole daily pipeline on packaged history: the morning after 2010-05-06
+	@TREMOR_SOURCE=sample TREMOR_STATE_DIR=var/demo TREMOR_LAKE_URL= TREMOR_WAREHOUSE_URL= \
+	TREMOR_SMTP_URL= TREMOR_WEBHOOK_URL= TREMOR_HEARTBEAT_URL= \
+	$(BIN)/python main.py run --as-of 2010-05-07T12:00
+
+run: .venv/.local  ## The same job on Yahoo, or as .env says
+	@$(BIN)/python main.py run
+
+test: .venv/.dev  ## All tests, with real servers on this machine
+	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: .venv/.dev  ## Style, types, import contracts, Dockerfile
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/hadolint Dockerfile
+
+bench: .venv/.dev  ## The benchmarks; each prints ratios
+	@$(BIN)/python benchmarks/load_candles.py
+	@$(BIN)/python benchmarks/daily_run.py
+	@$(BIN)/python benchmarks/start_up.py
+
+lock: .venv/.dev  ## Resolve the pinned versions anew
+	@$(BIN)/uv pip compile pyproject.toml $(LOCK_FLAGS) -o requirements.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo -c requirements.txt \
+		$(LOCK_FLAGS) -o requirements-local.txt
+	@$(BIN)/uv pip compile pyproject.toml --all-extras -c requirements.txt \
+		$(LOCK_FLAGS) -o requirements-dev.txt
+
+LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q
+
+clean:  ## Remove the environment and everything embedded
+	rm -rf .venv var
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed; name it: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "making .venv"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.local: .venv/.made requirements-local.txt
+	@echo "installing what the pipeline needs (about a minute)"
+	@$(PIP) install --require-hashes -r requirements-local.txt
+	@touch $@
+
+.venv/.dev: .venv/.made requirements-dev.txt
+	@echo "installing what the tests need (a minute or two)"
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@ .venv/.local

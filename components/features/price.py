@@ -1,0 +1,32 @@
+"""Features of the price: how far a bar moved."""
+
+import numpy as np
+
+from components.panels import Array, CandlePanel
+
+
+def body(panel: CandlePanel, previous_close: Array) -> Array:
+    """Close / open - 1: the move from the open to the close, as a fraction."""
+    return panel.field("close") / panel.field("open") - 1
+
+
+def price_amplitude(panel: CandlePanel, previous_close: Array) -> Array:
+    """Close - open, in the quote currency."""
+    return panel.field("close") - panel.field("open")
+
+
+def close_return(panel: CandlePanel, previous_close: Array) -> Array:
+    """Close / previous close - 1 as a fraction, with a split on the day undone.
+
+    The close before the panel's first bar of a series is ``previous_close``; NaN when there
+    is none. After a split of k new shares for an old one, the old close counts as 1 / k.
+    """
+    close = panel.field("close")
+    before = np.empty_like(close)
+    before[:, 1:] = close[:, :-1]
+    if close.shape[1]:
+        n_series, n_bars = close.shape
+        first = n_bars - panel.is_bar.sum(axis=1)
+        has_bars = first < n_bars
+        before[np.arange(n_series)[has_bars], first[has_bars]] = previous_close[has_bars]
+    return close * panel.field("split") / before - 1

@@ -1,0 +1,96 @@
+"""What deserves telling: verdicts and troubles in, incidents and alerts out. Pure.
+
+An incident is the smallest thing that is told once: one instrument's bar, a bar whose
+verdict turned, or one trouble with an instrument's data. An alert is what is told of them
+together: all anomalies of one bar, all corrections, all data trouble of a run.
+"""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pandas as pd
+
+# A bar that is first judged when it is older than this is recorded, not told.
+TOLD_WITHIN = pd.Timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One thing to tell of one instrument; ``version`` tells a second correction apart."""
+
+    kind: str
+    symbol: str
+    interval: str
+    ts: pd.Timestamp
+    what: str = ""
+    version: str = ""
+
+    @property
+    def id(self) -> str:
+        """A function of what happened, so that it is told once however often it is found."""
+        parts = (self.kind, self.symbol, self.interval, self.ts.isoformat(), self.what)
+        return digest(*parts, self.version)
+
+
+def digest(*parts: str) -> str:
+    """Twelve hexadecimal digits of a hash over texts."""
+    joined = "\x1f".join(parts)
+    return hashlib.sha256(joined.encode()).hexdigest()[:12]
+
+
+def alert_id(incidents: Collection[Incident]) -> str:
+    """The id of the alert that tells these incidents: a function of them alone."""
+    return digest(*sorted(incident.id for incident in incidents))
+
+
+def fresh_anomalies(
+    rows: pd.DataFrame, seen_before: Collection[str], newest: dict[str, pd.Timestamp]
+) -> pd.DataFrame:
+    """The anomalies that are news.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Verdicts that became known since the last finished run: symbol, ts, verdict, and
+        ``before``, the verdict known until then (missing where the bar is judged first).
+    seen_before : collection of str
+        Instruments that were judged before. Of one that is new only its newest bar is told,
+        not its history.
+    newest : dict
+        The last bar of each instrument that has closed.
+    """
+    first = rows[(rows["verdict"] == "anomaly") & rows["before"].isna()]
+    is_old_friend = first["symbol"].isin(set(seen_before))
+    is_newest = first["ts"] >= first["symbol"].map(newest)
+    return first[is_old_friend | is_newest]
+
+
+def turned(rows: pd.DataFrame, told: Collection[tuple[str, pd.Timestamp]]) -> pd.DataFrame:
+    """The corrected bars whose verdict turned.
+
+    A bar that became an anomaly is news. One that ceased to be an anomaly is told only if it
+    had been told: ``told`` holds the (symbol, ts) of the bars told so far.
+    """
+    became = (rows["verdict"] == "anomaly") & (rows["before"] == "normal")
+    ceased = (rows["verdict"] == "normal") & (rows["before"] == "anomaly")
+    bars = pd.MultiIndex.from_frame(rows[["symbol", "ts"]])
+    was_told = bars.isin(list(told)) if len(told) else False
+    return rows[became | (ceased & was_told)]
+
+
+def quiet_symbols(labels: pd.DataFrame, calm_since: pd.DataFrame, as_of: pd.Timestamp) -> set[str]:
+    """Instruments about which a person asked for silence that still holds.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        symbol, action, until, ts (of the alert that was acted on).
+    calm_since : DataFrame
+        symbol, ts of each instrument's latest normal verdict: an acknowledgement ends there.
+    """
+    snoozed = labels[(labels["action"] == "snooze") & (labels["until"] > as_of)]
+    acknowledged = labels[labels["action"] == "acknowledge"]
+    calm = acknowledged["symbol"].map(dict(zip(calm_since["symbol"], calm_since["ts"], strict=True)))
+    held = acknowledged[~(calm > acknowledged["ts"])]
+    return set(snoozed["symbol"]) | set(held["symbol"])

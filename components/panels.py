@@ -1,0 +1,58 @@
+"""Rows to panels and back: the one shape of numbers.
+
+A panel is float64 ``(n_series, n_bars, n_fields)``, oldest bar first, NaN where there is no
+bar. Series of different length end in the same column: the padding stands in front.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Array = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+FIELDS = ("open", "high", "low", "close", "volume", "split")
+
+
+@dataclass(frozen=True)
+class CandlePanel:
+    """The candles of some instruments: ``fields`` (n_series, n_bars, len(FIELDS)), ``ts``.
+
+    ``ts`` is datetime64[us], NaT where there is no bar.
+    """
+
+    symbols: tuple[str, ...]
+    ts: npt.NDArray[np.datetime64]
+    fields: Array
+
+    def field(self, name: str) -> Array:
+        """One field, shape (n_series, n_bars)."""
+        return self.fields[:, :, FIELDS.index(name)]
+
+    @property
+    def is_bar(self) -> Flags:
+        """Where there is a bar, shape (n_series, n_bars)."""
+        return ~np.isnat(self.ts)
+
+
+def pack(candles: pd.DataFrame, symbols: tuple[str, ...]) -> CandlePanel:
+    """Make a panel of the rows of ``symbols``; one row a (symbol, ts), in any order."""
+    codes = pd.Index(symbols).get_indexer(candles["symbol"])
+    stamps = candles["ts"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")
+    order = np.lexsort((stamps, codes))
+    order = order[codes[order] >= 0]
+    codes = codes[order]
+    counts = np.bincount(codes, minlength=len(symbols))
+    n_bars = int(counts.max(initial=0))
+    firsts = np.cumsum(counts) - counts
+    columns = np.arange(len(order)) - firsts[codes] + n_bars - counts[codes]
+
+    ts = np.full((len(symbols), n_bars), np.datetime64("NaT", "us"))
+    ts[codes, columns] = stamps[order]
+    fields = np.full((len(symbols), n_bars, len(FIELDS)), np.nan)
+    for j, name in enumerate(FIELDS):
+        fields[codes, columns, j] = candles[name].to_numpy(dtype=float)[order]
+    return CandlePanel(symbols, ts, fields)

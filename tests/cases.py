@@ -1,0 +1,29 @@
+"""One row a registered detector: what the law suites run over."""
+
+from dataclasses import dataclass
+
+from components.detectors import DETECTORS
+from components.detectors.base import Detector
+
+
+@dataclass(frozen=True)
+class DetectorCase:
+    """A detector, and the laws that it does not keep, each with the reason."""
+
+    id: str
+    detector: Detector
+    exempt: tuple[tuple[int, str], ...] = ()
+
+    def is_exempt(self, law: int) -> bool:
+        """Whether the case does not keep a law."""
+        return law in dict(self.exempt)
+
+
+DETECTOR_CASES = [
+    DetectorCase(
+        "amplitude_zscore",
+        DETECTORS["amplitude_zscore"],
+        exempt=((4, "the base system's rule reads all history"),),
+    ),
+    DetectorCase("volatility_zscore", DETECTORS["volatility_zscore"]),
+]

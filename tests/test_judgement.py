@@ -1,0 +1,258 @@
+"""The judgement: carried stages, p-values, the kept rate, verdicts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.calibration import KeptRate, NormalRule, RankCalibration, two_sided
+from components.carried import Snapshot, from_arrow, joined, to_arrow
+from components.consensus import agreed
+from components.detectors import DETECTORS
+from components.ensemble import Ensemble, score_rows, verdict_rows
+from components.errors import SettingsError, UnknownName
+from components.features.scale import VolatilityUnits
+from components.panels import FIELDS, CandlePanel, pack
+from tests import naive
+
+N_SERIES, N_BARS = 3, 400
+RATES = np.full(N_SERIES, 4 / 252)
+NOW = pd.Timestamp("2024-01-02", tz="UTC")
+cuts = st.lists(st.integers(0, N_BARS), max_size=6).map(sorted)
+
+
+def candle_panel(seed=3, n_series=N_SERIES, n_bars=N_BARS, start="2020-01-01"):
+    """Random candles of some instruments with fat-tailed moves."""
+    random = np.random.default_rng(seed)
+    moves = 0.01 * random.standard_t(4, (n_series, n_bars))
+    close = 100 * np.exp(np.cumsum(moves, axis=1))
+    open_ = close * np.exp(0.004 * random.standard_normal(close.shape))
+    fields = np.stack(
+        [open_, np.maximum(open_, close), np.minimum(open_, close), close, close, np.ones_like(close)],
+        axis=2,
+    )
+    days = np.datetime64(start, "us") + np.arange(n_bars) * np.timedelta64(1, "D")
+    symbols = tuple(f"S{i}" for i in range(n_series))
+    return CandlePanel(symbols, np.tile(days, (n_series, 1)), fields)
+
+
+def part(panel, first, last):
+    return CandlePanel(panel.symbols, panel.ts[:, first:last], panel.fields[:, first:last])
+
+
+def bounds(cuts):
+    return list(zip([0, *cuts], [*cuts, N_BARS], strict=True))
+
+
+@pytest.mark.parametrize(
+    "detectors",
+    [("volatility_zscore",), ("volatility_zscore", "amplitude_zscore")],
+    ids="+".join,
+)
+@settings(deadline=None, max_examples=15)
+@given(cuts=cuts)
+def test_the_whole_equals_its_pieces_bit_for_bit(detectors, cuts):
+    """The law of carried state: a day at a time gives what the whole history gives."""
+    ensemble, panel = Ensemble(detectors, 4), candle_panel()
+    if not ensemble.is_carried:
+        # The base rule reads all history and is run over all of it every day.
+        cuts = []
+    state, whole = ensemble.run(ensemble.start(N_SERIES), panel, RATES)
+    pieces, carried = [], ensemble.start(N_SERIES)
+    for first, last in bounds(cuts):
+        carried, judged = ensemble.run(carried, part(panel, first, last), RATES)
+        carried = from_arrow(to_arrow(Snapshot(panel.symbols, carried))).state
+        pieces.append(judged)
+    for name in ("score", "p", "agreed_p", "rate", "is_anomaly", "bars_lacking", "scale", "move"):
+        joined_up = np.concatenate([getattr(piece, name) for piece in pieces], axis=-1)
+        np.testing.assert_array_equal(joined_up, getattr(whole, name))
+    for name, array in state.items():
+        np.testing.assert_array_equal(carried[name], array)
+
+
+def test_an_instrument_is_judged_the_same_alone_and_among_others():
+    """No instrument's verdict depends on who else is watched."""
+    ensemble, panel = Ensemble(("volatility_zscore",), 4), candle_panel()
+    _, together = ensemble.run(ensemble.start(N_SERIES), panel, RATES)
+    one = CandlePanel(("S1",), panel.ts[1:2], panel.fields[1:2])
+    _, alone = ensemble.run(ensemble.start(1), one, RATES[:1])
+    np.testing.assert_array_equal(alone.agreed_p[0], together.agreed_p[1])
+
+
+@pytest.mark.parametrize("factor", [1000.0, 1e-6])
+def test_the_unit_of_the_price_changes_no_verdict(factor):
+    """A stock in pence and the same stock in pounds get the same verdicts."""
+    ensemble, panel = Ensemble(("volatility_zscore",), 4), candle_panel()
+    scaled = panel.fields.copy()
+    scaled[:, :, :4] *= factor
+    _, first = ensemble.run(ensemble.start(N_SERIES), panel, RATES)
+    _, second = ensemble.run(
+        ensemble.start(N_SERIES), CandlePanel(panel.symbols, panel.ts, scaled), RATES
+    )
+    np.testing.assert_array_equal(first.is_anomaly, second.is_anomaly)
+
+
+def test_a_split_is_no_move():
+    """A 4-for-1 split quarters the price as traded and changes no verdict."""
+    ensemble, panel = Ensemble(("volatility_zscore",), 4), candle_panel()
+    split = panel.fields.copy()
+    split[:, 300:, :4] /= 4
+    split[:, 300, FIELDS.index("split")] = 4
+    _, first = ensemble.run(ensemble.start(N_SERIES), panel, RATES)
+    _, second = ensemble.run(
+        ensemble.start(N_SERIES), CandlePanel(panel.symbols, panel.ts, split), RATES
+    )
+    np.testing.assert_array_equal(first.is_anomaly, second.is_anomaly)
+    np.testing.assert_allclose(first.move, second.move, rtol=1e-9, atol=1e-15)
+
+
+def test_the_first_verdict_comes_after_the_stated_number_of_bars():
+    """281 bars pass: one close, 30 for the scale, 250 for the reference; each says how many lack."""
+    ensemble, panel = Ensemble(("volatility_zscore",), 4), candle_panel()
+    assert ensemble.bars_before_verdict == 281
+    _, judged = ensemble.run(ensemble.start(N_SERIES), panel, RATES)
+    rows = verdict_rows(judged, ensemble.name, "1d", NOW)
+    first = rows[rows["symbol"] == "S0"].reset_index(drop=True)
+    assert (first["verdict"][:281] == "undecided").all()
+    assert (first["verdict"][281:] != "undecided").all()
+    assert first["bars_lacking"][:281].tolist() == list(range(281, 0, -1))
+    assert (first["bars_lacking"][281:] == 0).all()
+
+
+def test_a_frozen_price_is_no_anomaly_and_no_crash():
+    """A halted instrument has no volatility; its first tick after that is large but finite."""
+    panel = candle_panel(n_series=1)
+    panel.fields[0, 100:390, :4] = panel.fields[0, 99, 3]
+    ensemble = Ensemble(("volatility_zscore",), 4)
+    _, judged = ensemble.run(ensemble.start(1), panel, RATES[:1])
+    scores = judged.score[0, 0]
+    assert np.isfinite(scores[31:]).all()
+    assert (scores[110:390] == 0).all()
+    assert 3 < scores[390] < np.inf
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_volatility_units_agree_with_the_slow_twin(seed):
+    """The compiled scan is the formula."""
+    x = 0.01 * np.random.default_rng(seed).standard_t(4, 300)
+    _, z, _ = VolatilityUnits().run(VolatilityUnits().start(1), x[None])
+    np.testing.assert_allclose(z[0], naive.volatility_units(x), rtol=1e-9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    scores=st.lists(st.one_of(st.floats(0, 5).map(lambda v: round(v, 1)), st.just(np.nan)), max_size=60)
+)
+def test_rank_p_values_agree_with_the_slow_twin(scores):
+    """Ties, gaps and a full buffer give the rank that counting gives."""
+    calibration = RankCalibration(window=20, min_reference=5)
+    x = np.array(scores, dtype=float)
+    _, p, _ = calibration.run(calibration.start(1), x[None])
+    np.testing.assert_array_equal(p[0], naive.rank_p(x, window=20, min_reference=5))
+    assert not (p == 0).any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_base_rule_agrees_with_the_slow_twin(seed):
+    """Close - open, Tukey fences, mean and population deviation, as the base system has them."""
+    x = np.random.default_rng(seed).standard_t(3, 200)
+    x[50:60] = np.nan
+    detector = DETECTORS["amplitude_zscore"]
+    scores = detector.fit(x[:, None][None]).score(x[None, :, None])
+    np.testing.assert_allclose(scores[0], naive.amplitude_zscore(x), rtol=1e-9)
+
+
+def test_the_base_rule_alone_alerts_beyond_three_deviations():
+    """Selected as the only judge it decides by its own rule, not by the budget."""
+    ensemble, panel = Ensemble(("amplitude_zscore",), 4), candle_panel()
+    assert not ensemble.keeps_budget
+    _, judged = ensemble.run(ensemble.start(N_SERIES), panel, RATES)
+    amplitude = panel.field("close") - panel.field("open")
+    expected = np.stack([naive.amplitude_zscore(x) for x in amplitude]) > 3
+    assert expected.any()
+    np.testing.assert_array_equal(judged.is_anomaly, expected)
+
+
+def test_a_normal_p_value_is_never_zero():
+    """Forty deviations away is rare, not impossible."""
+    rule = NormalRule()
+    _, p, _ = rule.run(rule.start(1), np.array([[0.0, 1.959963984540054, 3.0, 40.0, 1e6, np.nan]]))
+    np.testing.assert_allclose(p[0, :3], [1, 0.05, 0.0026998], rtol=1e-4)
+    assert (p[0, 3:5] > 0).all()
+    assert np.isnan(p[0, 5])
+    assert two_sided(0.0) == 1
+
+
+@pytest.mark.parametrize("budget", [2.0, 4.0, 12.0])
+def test_the_realised_rate_on_null_data_is_the_stated_one(budget):
+    """On data without anomalies each instrument alerts as often as it was told to."""
+    random = np.random.default_rng(11)
+    n_series, n_bars = 20, 5000
+    scores = np.abs(random.standard_t(4, (n_series, n_bars)))
+    calibration, keeper = RankCalibration(), KeptRate()
+    _, p, _ = calibration.run(calibration.start(n_series), scores)
+    rates = np.full(n_series, budget / 252)
+    _, alert, _ = keeper.run(keeper.start(n_series), p, rates)
+    decided = np.isfinite(p)
+    realised = 252 * alert.sum(axis=1) / decided.sum(axis=1)
+    expected = budget * decided.sum(axis=1) / 252
+    assert abs(realised.mean() / budget - 1) < 0.05
+    # Each instrument lies within four binomial deviations of its own budget.
+    assert (np.abs(alert.sum(axis=1) - expected) < 4 * np.sqrt(expected)).all()
+
+
+def test_the_kth_most_surprised_detector_speaks_for_all():
+    """Two votes are needed: one detector's surprise alone is not told; NaN abstains."""
+    p = np.array([[[0.01, 0.5, np.nan]], [[0.2, 0.1, 0.3]], [[0.4, np.nan, np.nan]]])
+    kth, voters = agreed(p, 2)
+    np.testing.assert_array_equal(kth, [[0.2, 0.5, np.nan]])
+    np.testing.assert_array_equal(voters, [[3, 2, 1]])
+
+
+def test_rows_pack_into_a_panel_and_verdicts_come_back_in_order():
+    """Series of different length end in the same column; padding gives no verdict."""
+    panel = candle_panel(n_series=2, n_bars=5)
+    rows = pd.DataFrame(
+        {
+            "symbol": ["S1"] * 2 + ["S0"] * 5,
+            "ts": pd.DatetimeIndex([*panel.ts[1, [4, 3]], *panel.ts[0]], tz="UTC"),
+            **{f: [*panel.fields[1, [4, 3], j], *panel.fields[0, :, j]] for j, f in enumerate(FIELDS)},
+        }
+    )
+    packed = pack(rows, ("S0", "S1"))
+    assert packed.is_bar.sum(axis=1).tolist() == [5, 2]
+    np.testing.assert_array_equal(packed.fields[1, 3:], panel.fields[1, 3:])
+    ensemble = Ensemble(("volatility_zscore",), 4)
+    _, judged = ensemble.run(ensemble.start(2), packed, RATES[:2])
+    verdicts = verdict_rows(judged, ensemble.name, "1d", NOW)
+    assert verdicts["symbol"].tolist() == ["S0"] * 5 + ["S1"] * 2
+    assert verdicts["return"].isna().tolist() == [True, *[False] * 4, True, False]
+    assert len(score_rows(judged, ensemble.detectors, "1d", NOW)) == 0
+
+
+def test_snapshots_join_and_take_by_name():
+    """State follows its instrument whatever the order."""
+    first = Snapshot(("B", "A"), {"n": np.array([2, 1]), "m": np.array([[2.0], [1.0]])})
+    second = Snapshot(("C",), {"n": np.array([3]), "m": np.array([[3.0]])})
+    whole = joined([first, second])
+    assert whole.symbols == ("A", "B", "C")
+    assert whole.take(("C", "A")).state["n"].tolist() == [3, 1]
+    assert from_arrow(to_arrow(whole)).state["m"].tolist() == [[1.0], [2.0], [3.0]]
+    assert to_arrow(whole) == to_arrow(whole)
+
+
+def test_a_budget_that_ranks_cannot_resolve_is_refused_with_both_numbers():
+    """Fewer alerts than one in a thousand bars cannot be told apart by rank."""
+    with pytest.raises(SettingsError, match=r"0\.0004.*0\.001"):
+        Ensemble(("volatility_zscore",), 0.1).require_resolvable(252)
+    Ensemble(("volatility_zscore",), 1).require_resolvable(252)
+    Ensemble(("amplitude_zscore",), 0.1).require_resolvable(252)
+
+
+def test_an_unknown_detector_is_named_with_the_known_ones():
+    """The error lists what there is."""
+    with pytest.raises(UnknownName, match="volatility_zscore"):
+        Ensemble(("zscore",), 4)
+    with pytest.raises(SettingsError, match="twice"):
+        Ensemble(("volatility_zscore", "volatility_zscore"), 4)
