@@ -14,7 +14,8 @@ TremorError                what the user can mend: one line, exit code 2
         LakeError
         WarehouseError
         WriteOnceError     an object that is written once exists with other bytes
-    ChannelError           a message could not be delivered
+    ChannelError           a message could not be delivered (``retryable``: another try may help)
+        PartlyDelivered    some recipients refused it, the others have it
     AnotherRunAtWork       the warehouse's run lock is held: step aside, exit code 0
 """
 
@@ -91,7 +92,15 @@ class WriteOnceError(LakeError):
 
 
 class ChannelError(TremorError):
-    """A message could not be delivered."""
+    """A message could not be delivered; ``retryable`` says whether another try may help."""
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        self.retryable = retryable
+        super().__init__(message)
+
+
+class PartlyDelivered(ChannelError):
+    """Some recipients refused the message, the others have it: record it and say so."""
 
 
 class AnotherRunAtWork(TremorError):

@@ -1,0 +1,166 @@
+"""A message as subject, text, HTML and pictures; pure."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from markupsafe import Markup
+
+from components.records import Alert, Finding, Message
+from components.templates import fill, sentence
+from components.words import clean, counted, moment, percent, probability, times
+
+# The findings that get a card with a chart; the others follow in a table.
+MAX_CARDS = 6
+
+# Rows of that table, and notes of one alert: a mail stays readable with 10 000 instruments.
+MAX_ROWS = 100
+MAX_NOTES = 60
+
+LONGEST_SUBJECT = 140
+
+ORDER = {"anomaly": 0, "correction": 1, "data": 2}
+ALSO = {"anomaly": "more alert", "correction": "correction", "data": "data trouble"}
+
+# alert id, symbol, ts
+Key = tuple[str, str, str]
+
+
+def ordered(message: Message) -> tuple[Alert, ...]:
+    """The alerts as they are told: anomalies, corrections, then trouble with data."""
+    return tuple(sorted(message.alerts, key=lambda alert: ORDER.get(alert.kind, len(ORDER))))
+
+
+def subject(message: Message) -> str:
+    """One line: the day, the first alert's headline, and what else there is."""
+    day, told = date_of(message), headline(message)
+    also = _also(ordered(message)[1:])
+    told = clean(told, LONGEST_SUBJECT - len(also))
+    return f"Tremor {day}: {told}{also}"
+
+
+def headline(message: Message) -> str:
+    """What comes first: the first alert's headline, or the all-clear."""
+    alerts = ordered(message)
+    return clean(alerts[0].headline if alerts else message.all_clear or "nothing to tell")
+
+
+def date_of(message: Message) -> str:
+    """The day that the message is about."""
+    alerts = ordered(message)
+    if alerts and alerts[0].kind == "anomaly":
+        return moment(alerts[0].ts, alerts[0].interval)
+    return moment(message.as_of)
+
+
+def _also(rest: tuple[Alert, ...]) -> str:
+    kinds = [alert.kind for alert in rest]
+    told = [
+        "data trouble" if kind == "data" else counted(kinds.count(kind), ALSO[kind])
+        for kind in ORDER
+        if kind in kinds
+    ]
+    return f" (+ {', '.join(told)})" if told else ""
+
+
+def key_of(alert: Alert, finding: Finding) -> Key:
+    """Which picture belongs to a finding."""
+    return alert.id, finding.symbol, finding.ts
+
+
+def carded(message: Message) -> Iterator[tuple[Alert, Finding]]:
+    """The first findings of the message: those that are shown in full."""
+    findings = ((alert, finding) for alert in ordered(message) for finding in alert.findings)
+    return islice(findings, MAX_CARDS)
+
+
+def charts(message: Message) -> dict[Key, bytes]:
+    """PNG pictures of the findings that are shown in full."""
+    # matplotlib takes half a second to import, and a message without findings needs none.
+    from components.charts import finding_png  # noqa: PLC0415
+
+    return {
+        key_of(alert, finding): finding_png(finding.chart)
+        for alert, finding in carded(message)
+        if finding.chart is not None
+    }
+
+
+def html(message: Message, pictures: Mapping[Key, str], report: str = "") -> str:
+    """The message as one HTML page for mail clients.
+
+    Parameters
+    ----------
+    pictures : Mapping
+        Source (``cid:...`` or ``data:...``) of each finding's picture.
+    report : str
+        Path of the run's report; empty when there is none.
+    """
+    return fill(
+        "email.html.j2",
+        message=message,
+        subject=subject(message),
+        headline=headline(message),
+        date=date_of(message),
+        alerts=[_shown(message, alert) for alert in ordered(message)],
+        # Made here, not outside: taken as they are, whatever their length.
+        pictures={key: Markup(source) for key, source in pictures.items()},  # noqa: S704
+        report=report,
+        max_rows=MAX_ROWS,
+        max_notes=MAX_NOTES,
+    )
+
+
+def _shown(message: Message, alert: Alert) -> dict[str, object]:
+    n_cards = sum(owner is alert for owner, _ in carded(message))
+    return {
+        "record": alert,
+        "cards": [(key_of(alert, found), found) for found in alert.findings[:n_cards]],
+        "rest": alert.findings[n_cards:],
+    }
+
+
+def text(message: Message, report: str = "") -> str:
+    """The message as plain text."""
+    n_left = MAX_CARDS
+    lines = [f"Tremor {date_of(message)}: {headline(message)}", ""]
+    for n, alert in enumerate(ordered(message)):
+        lines += [clean(alert.headline), ""] if n else []
+        lines += _alert_lines(alert, n_left)
+        n_left -= min(n_left, len(alert.findings))
+    if message.budget:
+        lines += [sentence(clean(message.budget)), ""]
+    if report:
+        lines += [f"Report: {clean(report)}", ""]
+    return "\n".join(lines)
+
+
+def _alert_lines(alert: Alert, n_cards: int) -> list[str]:
+    lines: list[str] = []
+    for finding in alert.findings[:n_cards]:
+        lines += [_row(finding), *(f"  - {clean(r)}" for r in finding.reasons), ""]
+    rest = alert.findings[n_cards:]
+    if rest:
+        rows = (f"  {_row(found)}" for found in rest[:MAX_ROWS])
+        lines += ["Also unusual:", *rows, *_more(alert, rest)]
+    lines += [f"  - {clean(note)}" for note in alert.notes[:MAX_NOTES]]
+    if len(alert.notes) > MAX_NOTES:
+        lines.append(f"  - and {len(alert.notes) - MAX_NOTES:,} more")
+    command = f"python main.py alerts acknowledge {clean(alert.id)}"
+    return [
+        *lines,
+        *([""] if alert.notes else []),
+        f"To acknowledge: {command} (or: snooze, label)",
+        "",
+    ]
+
+
+def _more(alert: Alert, rest: tuple[Finding, ...]) -> list[str]:
+    more = len(rest) - MAX_ROWS
+    show = f"python main.py alerts show {clean(alert.id)}"
+    return [f"  and {more:,} more: {show}", ""] if more > 0 else [""]
+
+
+def _row(finding: Finding) -> str:
+    move = percent(finding.move, sign=True)
+    told = f"{times(finding.sigmas)} times its usual move, {probability(finding.p)}"
+    return f"{clean(finding.symbol, 60):<12} {move:>8}  {told}"

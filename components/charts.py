@@ -1,0 +1,164 @@
+"""Pictures as PNG bytes, drawn without global state: the same numbers give the same bytes."""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from components.records import Chart
+from components.words import percent, price, share, times
+
+# Okabe and Ito's colours keep apart for every kind of colour vision.
+BLUE, ORANGE, GREY, PALE, INK = "#0072B2", "#D55E00", "#9AA5B1", "#CFE3F1", "#24303C"
+
+DPI = 160
+
+TITLE: dict[str, Any] = {"fontsize": 9, "color": INK, "loc": "left", "parse_math": False}
+BEHIND_LABEL = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+
+# A picture's software and date would make equal pictures differ.
+NO_METADATA = {"Software": None, "Creation Time": None}
+
+
+def finding_png(chart: Chart) -> bytes:
+    """The last bars with the judged one marked, and its score among the past ones."""
+    figure = Figure(figsize=(7.6, 2.75), dpi=DPI, facecolor="white", layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.75, 1))
+    _draw_price(left, chart)
+    _draw_scores(right, chart)
+    return _png(figure)
+
+
+def rate_png(years: Sequence[int], realised: Sequence[float], stated: Sequence[float]) -> bytes:
+    """Alerts per instrument and year: realised as bars, stated as a line."""
+    figure = Figure(figsize=(7.6, 2.4), dpi=DPI, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(years))
+    axes.bar(places, realised, color=BLUE, width=0.62, label="realised")
+    axes.step(
+        np.append(places - 0.5, len(years) - 0.5),
+        np.append(stated, stated[-1:]),
+        where="post",
+        color=ORANGE,
+        linewidth=1.8,
+        label="stated",
+    )
+    every = max(1, math.ceil(len(years) / 16))
+    axes.set_xticks(places[::every], [str(year) for year in years][::every])
+    axes.set_ylabel("alerts per instrument\nand year", fontsize=8, color=INK)
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper right", labelcolor=INK)
+    axes.margins(y=0.25)
+    _plain(axes)
+    return _png(figure)
+
+
+def _draw_price(axes: Axes, chart: Chart) -> None:
+    n = len(chart.ts)
+    axes.set_title("Close, with the range from low to high", **TITLE)
+    _plain(axes)
+    if not n:
+        _say(axes, "no bars to show")
+        return
+    places = np.arange(n)
+    axes.fill_between(places, chart.low, chart.high, color=PALE, linewidth=0)
+    axes.plot(places, chart.close, color=BLUE, linewidth=1.3)
+    if chart.judged in chart.ts:
+        _mark(axes, chart, chart.ts.index(chart.judged))
+    axes.set_xlim(-1, n + 2)
+    _ticks(axes, chart.ts)
+    axes.yaxis.set_major_formatter(lambda value, _: price(value) if value > 0 else "0")
+
+
+def _mark(axes: Axes, chart: Chart, at: int) -> None:
+    close = chart.close[at]
+    axes.vlines(at, chart.low[at], chart.high[at], color=ORANGE, linewidth=2.2)
+    axes.plot([at], [close], "o", color=ORANGE, markersize=6, markeredgecolor="white")
+    is_late = at > len(chart.ts) * 0.4
+    # The label goes to the side that is not judged, above or below what is drawn there.
+    side = slice(0, len(chart.ts) * 2 // 5) if is_late else slice(len(chart.ts) * 3 // 5, None)
+    middle = (max(chart.high) + min(chart.low)) / 2
+    is_low = float(np.mean(chart.close[side] or chart.close)) > middle
+    axes.annotate(
+        f"{chart.judged[:10]}: {price(close)}",
+        (at, close),
+        xytext=(0.03 if is_late else 0.97, 0.05 if is_low else 0.9),
+        textcoords="axes fraction",
+        ha="left" if is_late else "right",
+        fontsize=8.5,
+        color=ORANGE,
+        weight="bold",
+        bbox=BEHIND_LABEL,
+    )
+
+
+def _ticks(axes: Axes, ts: Sequence[str]) -> None:
+    """A few dates; the hour as well when the bars are shorter than a day."""
+    n = len(ts)
+    is_intraday = len({label[11:16] for label in ts}) > 1
+    places = sorted({round(share_ * (n - 1)) for share_ in (0, 1 / 3, 2 / 3, 1)})
+    labels = [ts[i][5:16].replace("T", " ") if is_intraday else ts[i][:10] for i in places]
+    axes.set_xticks(places, labels)
+
+
+def _draw_scores(axes: Axes, chart: Chart) -> None:
+    past = np.asarray(chart.past_scores, dtype=float)
+    past = past[np.isfinite(past)]
+    axes.set_title(f"Its last {len(past):,} scores" if len(past) else "Its past scores", **TITLE)
+    _plain(axes)
+    if not len(past):
+        _say(axes, "no past scores yet")
+        return
+    score = chart.score
+    ends = [past.min(), past.max(), *([score] if math.isfinite(score) else [])]
+    edges = np.linspace(min(ends), max(ends) + 1e-9 + 0.02 * (max(ends) - min(ends)), 31)
+    axes.hist(past, bins=edges.tolist(), color=GREY, log=True)
+    axes.set_ylim(bottom=0.7)
+    middle = (edges[0] + edges[-1]) / 2
+    if math.isfinite(score):
+        axes.hist(past[past >= score], bins=edges.tolist(), color=ORANGE, log=True)
+        _mark_score(axes, score, float(np.mean(past >= score)), len(past), middle)
+    axes.set_xlabel(chart.score_unit, fontsize=8, color=INK, parse_math=False)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "")
+
+
+def _mark_score(axes: Axes, score: float, beyond: float, n_past: int, middle: float) -> None:
+    axes.axvline(score, color=ORANGE, linewidth=1.8)
+    is_right = score > middle
+    told = f"{percent(beyond)} beyond" if beyond else f"none of {n_past:,}\nbeyond"
+    axes.annotate(
+        f"this bar: {times(score) if abs(score) >= 0.01 else share(abs(score))}\n{told}",
+        (score, 0.95),
+        xycoords=("data", "axes fraction"),
+        xytext=(-5 if is_right else 5, 0),
+        textcoords="offset points",
+        ha="right" if is_right else "left",
+        va="top",
+        fontsize=8.5,
+        color=ORANGE,
+        weight="bold",
+        bbox=BEHIND_LABEL,
+    )
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(labelsize=8, colors=INK, length=2.5)
+    axes.grid(axis="y", color="#E8ECF0", linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def _say(axes: Axes, words: str) -> None:
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", fontsize=9, color=GREY)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata=NO_METADATA)
+    return stream.getvalue()

@@ -1,0 +1,214 @@
+"""A run as one HTML page that needs nothing beside itself; pure."""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from components.records import Alert, Chart, RunSummary
+from components.templates import fill
+from components.words import moment, number
+
+# A page of 10 000 instruments must open in a blink: charts cost about 80 kB, rows 0.2 kB.
+MAX_CHARTS = 12
+MAX_FINDINGS = 200
+MAX_ROWS = 500
+MAX_NOTES = 100
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """What the page of a run is made from.
+
+    Parameters
+    ----------
+    verdicts : DataFrame
+        Columns of ``VERDICTS``: the latest bar of each instrument.
+    realised : DataFrame
+        symbol, year, n_decided, n_anomalies, stated (alerts a year); optional
+        ``bars_per_year`` where instruments differ.
+    health : DataFrame
+        symbol, last_ts, expected_ts, n_bars, n_missing, status ("fresh" when all is well).
+    quarantine : DataFrame
+        check_name, n, symbol, ts: refused rows by check, with the first case.
+    bars_per_year : float
+        For the rows of ``realised`` that do not say it.
+    """
+
+    summary: RunSummary
+    settings: dict[str, str]
+    alerts: tuple[Alert, ...]
+    verdicts: pd.DataFrame
+    realised: pd.DataFrame
+    health: pd.DataFrame
+    quarantine: pd.DataFrame
+    bars_per_year: float = 252.0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The first rows of a table as records, and how many there are in all."""
+
+    shown: list[dict[str, Any]]
+    total: int
+
+    @property
+    def more(self) -> int:
+        """How many are not shown."""
+        return self.total - len(self.shown)
+
+
+def page(data: ReportData) -> str:
+    """The run's report: what it did, found, judged and was asked to keep."""
+    decided, undecided = _split(data.verdicts)
+    years = by_year(data.realised, data.bars_per_year)
+    symbols = by_symbol(data.realised, data.bars_per_year)
+    return fill(
+        "report.html.j2",
+        summary=data.summary,
+        title=f"Tremor {moment(data.summary.as_of)}",
+        counts=_words(data.summary.counts),
+        alerts=[_cards(alert, pictures) for alert, pictures in _charted(data.alerts)],
+        n_anomalies=int((decided["verdict"] == "anomaly").sum()) if len(decided) else 0,
+        judged=_rows(decided, _judged_row),
+        undecided=_rows(undecided, _judged_row),
+        years=_rows(years),
+        realised=_rows(symbols),
+        pooled=_pooled(symbols),
+        rate_chart=_rate_chart(years),
+        health=_rows(_worst_first(data.health)),
+        n_unwell=int((data.health["status"] != "fresh").sum()) if len(data.health) else 0,
+        quarantine=_rows(data.quarantine),
+        settings=dict(sorted(data.settings.items())),
+        max_notes=MAX_NOTES,
+    )
+
+
+def by_year(realised: pd.DataFrame, bars_per_year: float = 252.0) -> pd.DataFrame:
+    """Stated and realised alerts per instrument and year, all instruments together."""
+    return _rates(realised, "year", bars_per_year)
+
+
+def by_symbol(realised: pd.DataFrame, bars_per_year: float = 252.0) -> pd.DataFrame:
+    """Stated and realised alerts per year of each instrument, all years together."""
+    return _rates(realised, "symbol", bars_per_year)
+
+
+def _rates(realised: pd.DataFrame, by: str, bars_per_year: float) -> pd.DataFrame:
+    columns = ["n_decided", "n_anomalies", "n_years", "expected"]
+    if not len(realised):
+        return pd.DataFrame(columns=[by, *columns, "stated", "realised"])
+    rows = realised.copy()
+    if "bars_per_year" not in rows:
+        rows["bars_per_year"] = bars_per_year
+    rows["n_years"] = rows["n_decided"] / rows["bars_per_year"].astype(float)
+    rows["expected"] = rows["stated"] * rows["n_years"]
+    sums = rows.groupby(by, as_index=False)[columns].sum()
+    lived = sums["n_years"].where(sums["n_years"] > 0)
+    return sums.assign(stated=sums["expected"] / lived, realised=sums["n_anomalies"] / lived)
+
+
+def _pooled(symbols: pd.DataFrame) -> dict[str, float] | None:
+    n_years = float(symbols["n_years"].sum()) if len(symbols) else 0.0
+    if not n_years:
+        return None
+    return {
+        "stated": float(symbols["expected"].sum()) / n_years,
+        "realised": float(symbols["n_anomalies"].sum()) / n_years,
+        "n_years": n_years,
+        "n_symbols": len(symbols),
+    }
+
+
+def _rate_chart(years: pd.DataFrame) -> Markup | None:
+    shown = years.dropna(subset=["stated", "realised"])
+    if not len(shown):
+        return None
+    # matplotlib takes half a second to import, and a page without charts needs none.
+    from components.charts import rate_png  # noqa: PLC0415
+
+    return _data_uri(rate_png([*shown["year"]], [*shown["realised"]], [*shown["stated"]]))
+
+
+def _split(verdicts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Decided ones by p, undecided ones by the bars they lack."""
+    if not len(verdicts):
+        return verdicts, verdicts
+    is_undecided = verdicts["verdict"] == "undecided"
+    decided = verdicts[~is_undecided].assign(
+        is_normal=verdicts["verdict"] != "anomaly",
+    )
+    return (
+        decided.sort_values(["is_normal", "p", "symbol"], kind="stable"),
+        verdicts[is_undecided].sort_values(["bars_lacking", "symbol"], kind="stable"),
+    )
+
+
+def _judged_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    move, scale = number(row.get("return")), number(row.get("scale"))
+    lacking = number(row.get("bars_lacking"))
+    return {
+        "symbol": str(row["symbol"]),
+        "bar": moment(row["ts"], str(row["interval"])),
+        "move": move,
+        "body": number(row.get("body")),
+        "sigmas": abs(move) / scale if scale > 0 else math.nan,
+        "p": number(row.get("p")),
+        "verdict": str(row["verdict"]),
+        "bars_lacking": 0 if math.isnan(lacking) else int(lacking),
+    }
+
+
+def _worst_first(health: pd.DataFrame) -> pd.DataFrame:
+    if not len(health):
+        return health
+    is_fresh = health["status"] == "fresh"
+    return health.assign(is_fresh=is_fresh).sort_values(["is_fresh", "symbol"], kind="stable")
+
+
+def _rows(table: pd.DataFrame, shape: Any = dict) -> Rows:
+    shown = table.head(MAX_ROWS).to_dict("records")
+    return Rows([shape(row) for row in shown], len(table))
+
+
+def _charted(alerts: Sequence[Alert]) -> list[tuple[Alert, dict[int, Markup]]]:
+    """Each alert with the pictures of its findings; the first of all alerts have one."""
+    left, charted = MAX_CHARTS, []
+    for alert in alerts:
+        pictures = {}
+        for place, finding in enumerate(alert.findings):
+            if finding.chart is not None and left > 0:
+                pictures[place] = _picture(finding.chart)
+                left -= 1
+        charted.append((alert, pictures))
+    return charted
+
+
+def _cards(alert: Alert, pictures: Mapping[int, Markup]) -> dict[str, Any]:
+    n_cards = max(pictures, default=-1) + 1
+    return {
+        "record": alert,
+        "cards": [(found, pictures.get(n)) for n, found in enumerate(alert.findings[:n_cards])],
+        "rest": alert.findings[n_cards : n_cards + MAX_FINDINGS],
+        "more": max(len(alert.findings) - n_cards - MAX_FINDINGS, 0),
+    }
+
+
+def _picture(chart: Chart) -> Markup:
+    from components.charts import finding_png  # noqa: PLC0415
+
+    return _data_uri(finding_png(chart))
+
+
+def _data_uri(png: bytes) -> Markup:
+    # Base64 of bytes made here holds nothing that needs escaping.
+    return Markup("data:image/png;base64," + base64.b64encode(png).decode())  # noqa: S704
+
+
+def _words(counts: Mapping[str, Any]) -> dict[str, str]:
+    named = {name.replace("_", " "): value for name, value in counts.items()}
+    return {k: f"{v:,}" if isinstance(v, int) else str(v) for k, v in named.items()}
