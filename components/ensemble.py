@@ -22,7 +22,7 @@ from components.detectors.base import Detector, Model
 from components.errors import SettingsError, UnknownName
 from components.features import FEATURES
 from components.features.scale import VolatilityUnits
-from components.panels import Array, CandlePanel, Flags, Ints
+from components.panels import FIELDS, Array, CandlePanel, Flags, Ints
 
 # Counted up whenever the judgement's arithmetic changes: older snapshots are then rebuilt.
 ARITHMETIC = 1
@@ -232,6 +232,13 @@ class Ensemble:
             warm_up = 1 + VolatilityUnits().warm_up if scaled else 0
             needed.append(detector.min_bars - 1 + warm_up + calibration.min_reference)
         return needed
+
+
+def warm() -> None:
+    """Compile every scan, so that an image holds them ready."""
+    ensemble = Ensemble(tuple(DETECTORS), 4)
+    panel = CandlePanel(("A",), np.full((1, 1), NEVER), np.full((1, 1, len(FIELDS)), np.nan))
+    ensemble.run(ensemble.start(1), panel, np.full(1, 0.01))
 
 
 def _fit(detector: Detector) -> Model:

@@ -90,7 +90,8 @@ def quiet_symbols(labels: pd.DataFrame, calm_since: pd.DataFrame, as_of: pd.Time
         symbol, ts of each instrument's latest normal verdict: an acknowledgement ends there.
     """
     snoozed = labels[(labels["action"] == "snooze") & (labels["until"] > as_of)]
-    acknowledged = labels[labels["action"] == "acknowledge"]
-    calm = acknowledged["symbol"].map(dict(zip(calm_since["symbol"], calm_since["ts"], strict=True)))
-    held = acknowledged[~(calm > acknowledged["ts"])]
+    acknowledged = labels[labels["action"] == "acknowledge"].merge(
+        calm_since, how="left", on="symbol", suffixes=("", "_calm")
+    )
+    held = acknowledged[~(acknowledged["ts_calm"] > acknowledged["ts"])]
     return set(snoozed["symbol"]) | set(held["symbol"])

@@ -1,7 +1,9 @@
 """The records that travel between the rooms."""
 
+import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -152,6 +154,47 @@ class RunSummary:
     finished_at: datetime | None = None
     counts: dict[str, Any] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    undelivered: list[str] = field(default_factory=list)
+    unreachable_in_a_row: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     hashes: list[str] = field(default_factory=list)
     report: str = ""
+
+
+def alert_to_json(alert: Alert) -> str:
+    """An alert as JSON text; a number that is not known becomes null."""
+    return json.dumps(_finite(asdict(alert)), allow_nan=False, sort_keys=True)
+
+
+def alert_from_json(text: str) -> Alert:
+    """Read ``alert_to_json`` back."""
+    raw = json.loads(text)
+    findings = tuple(_finding(each) for each in raw.pop("findings"))
+    symbols, notes = tuple(raw.pop("symbols")), tuple(raw.pop("notes"))
+    return Alert(**raw, symbols=symbols, findings=findings, notes=notes)
+
+
+def _finding(raw: dict[str, Any]) -> Finding:
+    chart, reasons = raw.pop("chart"), tuple(raw.pop("reasons"))
+    numbers = {k: math.nan if v is None else v for k, v in raw.items()}
+    return Finding(**numbers, reasons=reasons, chart=None if chart is None else _chart(chart))
+
+
+def _chart(raw: dict[str, Any]) -> Chart:
+    series = {
+        k: tuple(math.nan if x is None else x for x in v)
+        for k, v in raw.items()
+        if isinstance(v, list)
+    }
+    score = math.nan if raw["score"] is None else raw["score"]
+    return Chart(**{**raw, **series, "score": score})
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

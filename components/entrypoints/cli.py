@@ -1,0 +1,293 @@
+"""The command line. Heavy modules are imported by the command that needs them."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from components.errors import AnotherRunAtWork, SettingsError, TremorError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from components.records import RunSummary
+    from components.settings import Settings
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="What was unusual in the market, told once, at the alarm rate that you chose.",
+)
+
+SourceOption = Annotated[str | None, typer.Option(help="yahoo, files or sample.")]
+SymbolsOption = Annotated[str | None, typer.Option(help="Instruments, comma-separated.")]
+IntervalOption = Annotated[str | None, typer.Option(help="Length of a bar.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For a program to read.")]
+
+
+def command_line(daily: Callable[..., "RunSummary"]) -> None:
+    """Parse the arguments, do what they say, and exit with the documented code.
+
+    What the user can mend is one line and exit code 2; a bug keeps its traceback.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("tremor").setLevel(logging.INFO)
+    try:
+        code = app(standalone_mode=False, obj=daily)
+    except AnotherRunAtWork as error:
+        typer.echo(str(error), err=True)
+        code = 0
+    except TremorError as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        code = 2
+    except typer.Exit as leaving:
+        code = leaving.exit_code
+    except typer.Abort:
+        code = 2
+    except Exception as error:
+        # Wrong arguments, as the parser tells them.
+        if not hasattr(error, "format_message"):
+            raise
+        typer.echo(f"error: {error.format_message()} See `python main.py --help`.", err=True)
+        code = 2
+    sys.exit(code or 0)
+
+
+@app.callback(invoke_without_command=True)
+def default(context: typer.Context) -> int | None:
+    """What was unusual in the market, told once, at the alarm rate that you chose.
+
+    Without a command: the daily pipeline once, as ``run``.
+    """
+    if context.invoked_subcommand is None:
+        return run(context)
+    return None
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    as_of: Annotated[
+        str | None, typer.Option(help="Judge what had closed by this instant, UTC. Default: now.")
+    ] = None,
+    source: SourceOption = None,
+    symbols: SymbolsOption = None,
+    interval: IntervalOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell nobody; print what would be told.")
+    ] = False,
+) -> int:
+    """Run the daily pipeline once. Repeating it is safe: an alert is told once.
+
+    Example: python main.py run --source files --as-of 2024-03-12
+    """
+    from components.steps.runner import Runner
+
+    settings = _settings(source=source, symbols=symbols, interval=interval)
+    summary = context.obj(settings, _instant(as_of, "--as-of"), Runner(_progress), dry=dry_run)
+    return _finished(summary)
+
+
+@app.command()
+def backfill(
+    since: Annotated[str, typer.Option(help="First day wanted.")],
+    until: Annotated[str | None, typer.Option(help="Day after the last. Default: now.")] = None,
+    source: SourceOption = None,
+    symbols: SymbolsOption = None,
+    interval: IntervalOption = None,
+) -> int:
+    """Fetch and load old bars, without alerts. Interrupted, it goes on where it stopped.
+
+    Example: python main.py backfill --since 2015-01-01 --symbols BTC-USD,SPY
+    """
+    from components.steps import backfill as fill
+
+    settings = _settings(source=source, symbols=symbols, interval=interval)
+    now = _instant(None, "now")
+    span = _instant(since, "--since"), _instant(until, "--until")
+    if span[0] >= span[1]:
+        raise SettingsError(f"--since {since} is not before --until {until or 'now'}.")
+    with _parts(settings, now, "backfill") as parts:
+        return _finished(fill(parts, *span))
+
+
+@app.command()
+def replay(source: SourceOption = None, interval: IntervalOption = None) -> int:
+    """Rebuild the processed layer and the warehouse from the raw lake, offline.
+
+    Example: python main.py replay
+    """
+    from components.steps import replay as rebuild
+
+    settings = _settings(source=source, interval=interval)
+    with _parts(settings, _instant(None, "now"), "replay") as parts:
+        return _finished(rebuild(parts))
+
+
+@app.command()
+def status(
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="The rows kept aside, newest first.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Show the last runs, freshness and coverage, rows kept aside, pending deliveries.
+
+    Example: python main.py status --json
+    """
+    from components.entrypoints import views
+
+    with _warehouse() as warehouse:
+        _show(views.quarantine(warehouse) if quarantine else views.status(warehouse), as_json)
+    return 0
+
+
+alerts = typer.Typer(help="List alerts, show one, and say what you make of it.")
+app.add_typer(alerts, name="alerts")
+
+AlertId = Annotated[str, typer.Argument(help="As `alerts list` shows it.")]
+
+
+@alerts.command("list")
+def list_alerts(
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20, as_json: JsonOption = False
+) -> int:
+    """List the newest alerts.
+
+    Example: python main.py alerts list --limit 50
+    """
+    from components.entrypoints import views
+
+    with _warehouse() as warehouse:
+        _show({"alerts": views.alerts(warehouse, limit)}, as_json)
+    return 0
+
+
+@alerts.command()
+def show(alert_id: AlertId, as_json: JsonOption = False) -> int:
+    """Show one alert with its reasons.
+
+    Example: python main.py alerts show 1f0c9a2b7d3e
+    """
+    from components.entrypoints import views
+
+    with _warehouse() as warehouse:
+        alert = views.alert(warehouse, alert_id)
+    typer.echo(json.dumps(alert, indent=1) if as_json else views.in_words(alert))
+    return 0
+
+
+@alerts.command()
+def acknowledge(alert_id: AlertId, note: str = "") -> int:
+    """Keep quiet about the alert's instruments until each has had a normal bar again.
+
+    Example: python main.py alerts acknowledge 1f0c9a2b7d3e --note "seen, index rebalancing"
+    """
+    return _act(alert_id, "acknowledge", note=note)
+
+
+@alerts.command()
+def snooze(alert_id: AlertId, until: Annotated[str, typer.Option()], note: str = "") -> int:
+    """Keep quiet about the alert's instruments until a date.
+
+    Example: python main.py alerts snooze 1f0c9a2b7d3e --until 2024-04-01
+    """
+    return _act(alert_id, "snooze", until=_instant(until, "--until"), note=note)
+
+
+@alerts.command()
+def label(
+    alert_id: AlertId,
+    finding: Annotated[
+        str, typer.Option("--as", help="confirmed, expected, data-error, new-regime or false.")
+    ],
+    note: str = "",
+) -> int:
+    """Keep what a person found an alert to be.
+
+    Example: python main.py alerts label 1f0c9a2b7d3e --as confirmed
+    """
+    return _act(alert_id, "label", label=finding, note=note)
+
+
+def _act(alert_id: str, action: str, **said: Any) -> int:
+    from components.entrypoints import views
+
+    with _warehouse() as warehouse:
+        symbols = views.act(warehouse, alert_id, action, _instant(None, "now"), **said)
+    typer.echo(f"{action}: {alert_id} ({', '.join(symbols)})")
+    return 0
+
+
+def _settings(**overrides: Any) -> "Settings":
+    from components.settings import read_settings
+
+    return read_settings(**overrides)
+
+
+def _parts(settings: "Settings", as_of: "pd.Timestamp", command: str) -> Any:
+    from components.wiring import open_parts
+
+    return open_parts(settings, as_of, command=command, progress=_progress)
+
+
+def _warehouse() -> Any:
+    from components.wiring import open_warehouse
+
+    return open_warehouse(_settings())
+
+
+def _instant(text: str | None, option: str) -> "pd.Timestamp":
+    import pandas as pd
+
+    if text is None:
+        return pd.Timestamp.now("UTC").floor("s")
+    try:
+        instant = pd.Timestamp(text)
+    except ValueError:
+        instant = pd.NaT
+    if instant is pd.NaT:
+        raise SettingsError(f"{option} {text!r} is no date. Write it as 2024-03-12.")
+    utc = instant.tz_localize("UTC") if instant.tzinfo is None else instant.tz_convert("UTC")
+    return utc.floor("s")
+
+
+def _progress(items: Any, total: int, what: str) -> Any:
+    """A bar on a terminal; nothing where nobody looks, or where one step is all there is."""
+    if total < 2 or not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, description=what, total=total, console=Console(stderr=True))
+
+
+def _finished(summary: "RunSummary") -> int:
+    for failure in summary.failures[:20]:
+        typer.echo(f"failed: {failure.symbol}: {failure.message}", err=True)
+    if len(summary.failures) > 20:
+        typer.echo(f"failed: and {len(summary.failures) - 20} more", err=True)
+    for line in summary.undelivered:
+        typer.echo(f"not delivered, tried again by the next run: {line}", err=True)
+    counts = ", ".join(f"{k.replace('_', ' ')} {v:,}" for k, v in sorted(summary.counts.items()))
+    typer.echo(f"{summary.command} as of {summary.as_of:%Y-%m-%d %H:%M} UTC: {counts or 'done'}")
+    if summary.report:
+        typer.echo(f"report: {summary.report}")
+    return summary.exit_code
+
+
+def _show(tables: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        shown = {k: json.loads(v.to_json(orient="records", date_format="iso")) for k, v in tables.items()}
+        typer.echo(json.dumps(shown, indent=1))
+        return
+    for name, frame in tables.items():
+        typer.echo(f"{name}:" if len(frame) else f"{name}: none")
+        if len(frame):
+            typer.echo(frame.to_string(index=False, max_colwidth=60) + "\n")

@@ -1,0 +1,217 @@
+"""The lake: what providers said, what was made of it, what is carried, what runs did.
+
+raw/{source}/bodies/{aa}/{sha256}                        a reply's bytes, once
+raw/{source}/{interval}/as_of={stamp}/{hash}.json        manifest of a batch of replies
+processed/candles/interval={interval}/year={yyyy}/{hash}.parquet    accepted candles
+state/{fingerprint}/{stamp}.arrow                        carried state, a cache
+runs/{run}/manifest.json, runs/{run}/report.html         what a run did
+
+A stamp is ``20240313T120000Z``. A manifest is written after the bodies that it names.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.errors import LakeError
+from components.objects import open_objects, segment
+from components.records import CandleRequest, Failure, RawBatch, RawReply
+from components.tables import CANDLES, RAW_OBJECTS
+
+STAMP = "%Y%m%dT%H%M%SZ"
+
+ARROW_KINDS = {"text": pa.string(), "timestamp": pa.timestamp("us", "UTC"), "float": pa.float64()}
+CANDLE_SCHEMA = pa.schema([(name, ARROW_KINDS[kind]) for name, kind in CANDLES.columns.items()])
+
+
+class Lake:
+    """All layers under one root, a folder or ``s3://bucket/prefix``."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.objects = open_objects(root)
+
+    def put_raw(self, batch: RawBatch) -> str:
+        """Keep what a provider said: the bodies, then the manifest; give the manifest's key."""
+        for reply in batch.replies:
+            self.objects.put_once(_body_key(reply), reply.body)
+        body = _manifest(batch)
+        first = batch.replies[0].request if batch.replies else None
+        if first is None:
+            return ""
+        name = hashlib.sha256(body).hexdigest()[:16]
+        key = f"{_manifests(batch.source, first.interval)}as_of={_stamp(first.as_of)}/{name}.json"
+        self.objects.put_once(key, body)
+        return key
+
+    def read_raw(self, key: str) -> RawBatch:
+        """Read a batch back; ``LakeError`` when a body is not the one that was kept."""
+        manifest = json.loads(self.objects.get(key))
+        replies = []
+        for entry in manifest["replies"]:
+            body = self.objects.get(entry["body"])
+            if hashlib.sha256(body).hexdigest() != entry["sha256"]:
+                raise LakeError(
+                    f"lake {self.root}: {entry['body']} is not what was kept (its SHA-256 "
+                    "differs). Restore it from a backup, or fetch it again with `backfill`."
+                )
+            replies.append(_reply(manifest["source"], entry, body))
+        failures = tuple(Failure(**entry) for entry in manifest["failures"])
+        return RawBatch(manifest["source"], tuple(replies), failures)
+
+    def raw_manifests(
+        self, source: str, interval: str, as_of: pd.Timestamp | None = None
+    ) -> list[str]:
+        """Keys of the batches' manifests, ordered by ``as_of``; those of one, if given."""
+        prefix = _manifests(source, interval)
+        return self.objects.list(f"{prefix}as_of={'' if as_of is None else _stamp(as_of) + '/'}")
+
+    def raw_rows(self, batch: RawBatch) -> pd.DataFrame:
+        """The batch's replies as rows of ``raw_objects``."""
+        rows = [
+            {
+                "key": _body_key(reply),
+                "source": reply.source,
+                "symbol": reply.request.symbol,
+                "interval": reply.request.interval,
+                "since": reply.request.since,
+                "until": reply.request.until,
+                "url": reply.url,
+                "status": reply.status,
+                "known_at": reply.request.as_of,
+                "sha256": _sha256(reply.body),
+                "n_bytes": len(reply.body),
+            }
+            for reply in batch.replies
+        ]
+        return pd.DataFrame(rows, columns=list(RAW_OBJECTS.columns))
+
+    def put_candles(self, candles: pd.DataFrame) -> list[str]:
+        """Write accepted candles by year; the same rows give the same bytes under the same keys."""
+        keys = []
+        ordered = candles.sort_values(list(CANDLES.key), kind="stable")
+        by_file = ordered.groupby([ordered["interval"], ordered["ts"].dt.year])
+        for (interval, year), rows in by_file:
+            table = pa.Table.from_pandas(rows, schema=CANDLE_SCHEMA, preserve_index=False)
+            sink = pa.BufferOutputStream()
+            pq.write_table(table.replace_schema_metadata(None), sink, compression="zstd")
+            body = sink.getvalue().to_pybytes()
+            name = hashlib.sha256(body).hexdigest()[:16]
+            key = f"processed/candles/interval={segment(interval)}/year={year}/{name}.parquet"
+            self.objects.put_once(key, body)
+            keys.append(key)
+        return keys
+
+    def processed(self, interval: str) -> Iterator[pd.DataFrame]:
+        """The processed candles, file by file."""
+        for key in self.objects.list(f"processed/candles/interval={segment(interval)}/"):
+            yield pq.read_table(pa.BufferReader(self.objects.get(key))).to_pandas()
+
+    def put_state(self, fingerprint: str, as_of: pd.Timestamp, body: bytes) -> None:
+        """Keep the state carried behind ``as_of``."""
+        self.objects.put(f"state/{segment(fingerprint)}/{_stamp(as_of)}.arrow", body)
+
+    def latest_state(
+        self, fingerprint: str, as_of: pd.Timestamp
+    ) -> tuple[pd.Timestamp, bytes] | None:
+        """The newest state not newer than ``as_of``, and the instant that it is behind."""
+        keys = self.objects.list(f"state/{segment(fingerprint)}/")
+        fitting = [key for key in keys if _state_stamp(key) <= _stamp(as_of)]
+        if not fitting:
+            return None
+        at = pd.to_datetime(_state_stamp(fitting[-1]), format=STAMP, utc=True)
+        return at, self.objects.get(fitting[-1])
+
+    def prune_states(self, fingerprint: str, keep: int = 2) -> None:
+        """Delete all but the newest states made by these settings."""
+        for key in self.objects.list(f"state/{segment(fingerprint)}/")[:-keep]:
+            self.objects.delete(key)
+
+    def forget_states(self, as_of: pd.Timestamp) -> None:
+        """Delete the states that are not older than ``as_of``, whatever settings made them."""
+        for key in self.objects.list("state/"):
+            if _state_stamp(key) >= _stamp(as_of):
+                self.objects.delete(key)
+
+    def put_run(self, run: str, name: str, body: bytes) -> str:
+        """Keep a run's report or manifest; give where it is."""
+        key = f"runs/{segment(run)}/{name}"
+        self.objects.put(key, body)
+        return f"{self.root}/{key}"
+
+    def run_manifests(self) -> list[bytes]:
+        """The manifests of all runs."""
+        keys = [key for key in self.objects.list("runs/") if key.endswith("/manifest.json")]
+        return [self.objects.get(key) for key in keys]
+
+
+def _stamp(instant: pd.Timestamp) -> str:
+    return instant.strftime(STAMP)
+
+
+def _state_stamp(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".arrow")
+
+
+def _manifests(source: str, interval: str) -> str:
+    return f"raw/{segment(source)}/{segment(interval)}/"
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _body_key(reply: RawReply) -> str:
+    sha256 = _sha256(reply.body)
+    return f"raw/{segment(reply.source)}/bodies/{sha256[:2]}/{sha256}"
+
+
+def _manifest(batch: RawBatch) -> bytes:
+    body = {
+        "source": batch.source,
+        "replies": [_entry(reply) for reply in batch.replies],
+        "failures": [failure.__dict__ for failure in batch.failures],
+    }
+    return json.dumps(body, sort_keys=True, indent=1).encode()
+
+
+def _entry(reply: RawReply) -> dict[str, Any]:
+    request = reply.request
+    return {
+        "symbol": request.symbol,
+        "interval": request.interval,
+        "since": request.since.isoformat(),
+        "until": request.until.isoformat(),
+        "as_of": request.as_of.isoformat(),
+        "url": reply.url,
+        "status": reply.status,
+        "observed_at": reply.observed_at.isoformat(),
+        "details": dict(reply.details),
+        "body": _body_key(reply),
+        "sha256": _sha256(reply.body),
+        "n_bytes": len(reply.body),
+    }
+
+
+def _reply(source: str, entry: dict[str, Any], body: bytes) -> RawReply:
+    request = CandleRequest(
+        entry["symbol"],
+        entry["interval"],
+        pd.Timestamp(entry["since"]),
+        pd.Timestamp(entry["until"]),
+        pd.Timestamp(entry["as_of"]),
+    )
+    return RawReply(
+        source=source,
+        request=request,
+        url=entry["url"],
+        status=entry["status"],
+        observed_at=pd.Timestamp(entry["observed_at"]),
+        body=body,
+        details=entry["details"],
+    )

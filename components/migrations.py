@@ -1,0 +1,75 @@
+"""The warehouse's structure in numbered steps, forward only.
+
+Version 1 makes every table as ``tables.py`` describes it today, so a later step meets
+databases that have its change already: write ``ADD COLUMN IF NOT EXISTS`` and the like.
+"""
+
+from typing import Any
+
+from components import sql
+from components.errors import WarehouseError
+from components.tables import TABLES
+
+VIEWS = """
+CREATE VIEW candles_latest AS
+    SELECT DISTINCT ON (symbol, "interval", ts) * FROM candles
+    ORDER BY symbol DESC, "interval" DESC, ts DESC, known_at DESC;
+
+CREATE VIEW open_alerts AS
+    SELECT * FROM alerts WHERE NOT EXISTS (
+        SELECT FROM labels
+        WHERE labels.alert_id = alerts.id
+        AND (action IN ('acknowledge', 'label') OR (action = 'snooze' AND until > now()))
+    );
+
+CREATE VIEW freshness AS
+    SELECT symbol, "interval", min(ts) AS first_ts, max(ts) AS last_ts, count(*) AS n_bars,
+        max(known_at) AS known_at
+    FROM candles_latest GROUP BY symbol, "interval";
+"""
+
+
+def _tables_and_views(cursor: Any) -> None:
+    for table in TABLES:
+        cursor.execute(sql.create(table))
+        if table.versioned:
+            cursor.execute(sql.create_known_at_index(table))
+    cursor.execute('CREATE INDEX incidents_alert ON incidents (alert_id, symbol)')
+    cursor.execute(VIEWS)
+
+
+MIGRATIONS = (_tables_and_views,)
+
+
+def step(cursor: Any, schema: str) -> bool:
+    """Take the next step inside the open transaction; False when there is none left.
+
+    Raises
+    ------
+    WarehouseError
+        The database was made by a newer program.
+    """
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"migrate {schema}"])
+    version = _version(cursor, schema)
+    if version > len(MIGRATIONS):
+        raise WarehouseError(
+            f"warehouse schema {schema!r} has version {version}, this program knows "
+            f"{len(MIGRATIONS)}: it was used by a newer release. Upgrade the program."
+        )
+    if version == len(MIGRATIONS):
+        return False
+    MIGRATIONS[version](cursor)
+    cursor.execute("INSERT INTO schema_version (version) VALUES (%s)", [version + 1])
+    return True
+
+
+def _version(cursor: Any, schema: str) -> int:
+    cursor.execute("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)", [schema])
+    if not cursor.fetchone()[0]:
+        cursor.execute(sql.create_schema(schema))
+    cursor.execute(
+        "CREATE TABLE IF NOT EXISTS schema_version "
+        "(version bigint PRIMARY KEY, made_at timestamptz NOT NULL DEFAULT now())"
+    )
+    cursor.execute("SELECT coalesce(max(version), 0) FROM schema_version")
+    return int(cursor.fetchone()[0])

@@ -1,0 +1,201 @@
+"""A folder of the user's own files: CSV, Parquet, or Yahoo's JSON, packed or not."""
+
+import gzip
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from components.errors import InvalidSymbol, SettingsError, SourceFormatError, SymbolNotFound
+from components.records import CandleRequest, Parsed, RawReply
+from components.sources.base import check_symbol
+from components.sources.chart import parse_chart
+from components.sources.sheets import parse_sheet
+
+# BTC-USD.csv.gz, FTT-USD__2021.csv, SOL_USDT_1h.parquet, WSU.DE.json
+FILE_NAME = re.compile(
+    r"^(?P<symbol>.+?)(?:_(?P<interval>\d+[mhd]))?(?:__.*)?\.(?:csv|parquet|json)(?:\.gz)?$"
+)
+
+# Ten years of minutes are about 300 MB; what is larger was hardly meant.
+MAX_BYTES = 512 * 2**20
+
+TAR = "application/x-tar"
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of ``root``, one or more an instrument, named by it.
+
+    The instrument is the file's name up to ``__``, to ``_1d`` (``_1h``, ...: then the file
+    serves this interval only) or to the extension. The reply to a request is the file's bytes;
+    when an instrument has several files, a tar archive of them, so that each stays as it was.
+
+    Parameters
+    ----------
+    root : Path
+        The folder. Links that lead out of it are not followed.
+    """
+
+    root: Path
+    name: str = "files"
+
+    def symbols(self) -> tuple[str, ...]:
+        """List the instruments that have a file."""
+        return tuple(sorted({symbol for symbol, _, _ in self._listed()}))
+
+    def fetch(self, request: CandleRequest) -> RawReply:
+        """Read the instrument's files; what closed after a file was written is unfinished."""
+        check_symbol(request.symbol)
+        paths = sorted(
+            path
+            for symbol, interval, path in self._listed(request.symbol)
+            if interval in (None, request.interval)
+        )
+        if not paths:
+            raise SymbolNotFound(
+                f"{request.symbol}: no file {request.symbol}.csv (.csv.gz, .parquet, .json) for "
+                f"{request.interval} bars in {self.root}. Add it, or drop the symbol.",
+                request.symbol,
+            )
+        contents = [self._read(path, request.symbol) for path in paths]
+        written = [_written(path) for path in paths]
+        body, url, kind = contents[0], paths[0].resolve().as_uri(), "file"
+        if len(paths) > 1:
+            body, url, kind = _packed(paths, contents), self.root.resolve().as_uri(), TAR
+        return RawReply(
+            self.name,
+            request,
+            url,
+            200,
+            min(max(written), request.as_of),
+            body,
+            {"kind": kind, "files": ", ".join(path.name for path in paths)},
+        )
+
+    def parse(self, reply: RawReply) -> Parsed:
+        """Turn the files into rows; of several, the one that reaches farthest comes last.
+
+        The candles then have two more columns: ``copy``, the file's rank, and
+        ``observed_at``, when it was written.
+        """
+        request = reply.request
+        if reply.details.get("kind") != TAR:
+            return _parse_file(reply.body, reply.details.get("files", "the file"), request)
+        parts, n_rows = [], 0
+        for name, written, body in _members(reply):
+            parsed = _parse_file(body, name, request)
+            parsed.candles["line"] += n_rows
+            n_rows += len(parsed.candles)
+            observed_at = min(written, request.as_of)
+            parts.append(replace(parsed, candles=parsed.candles.assign(observed_at=observed_at)))
+        # The last row of a shorter file is the likely unfinished one, so the longer file wins.
+        parts.sort(key=_reach)
+        ranked = [part.candles.assign(copy=rank) for rank, part in enumerate(parts)]
+        actions = pd.concat([part.actions for part in parts], ignore_index=True)
+        return Parsed(
+            pd.concat(ranked, ignore_index=True),
+            actions.drop_duplicates(["ts", "kind"], keep="last").reset_index(drop=True),
+        )
+
+    def _listed(self, wanted: str | None = None) -> Iterator[tuple[str, str | None, Path]]:
+        if not self.root.is_dir():
+            raise SettingsError(
+                f"the folder {self.root} does not exist or is no folder. "
+                "Set TREMOR_FILES_ROOT to the folder with your CSV or Parquet files."
+            )
+        paths = self.root.iterdir() if wanted is None else self.root.glob(f"{wanted}[._]*")
+        for path in paths:
+            match = FILE_NAME.match(path.name)
+            if match is None or (wanted is not None and match["symbol"] != wanted):
+                continue
+            if _is_symbol(match["symbol"]) and self._is_inside(path):
+                yield match["symbol"], match["interval"], path
+
+    def _is_inside(self, path: Path) -> bool:
+        return path.is_file() and path.resolve().is_relative_to(self.root.resolve())
+
+    def _read(self, path: Path, symbol: str) -> bytes:
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise _too_large(path.name, symbol)
+            return path.read_bytes()
+        except OSError as error:
+            raise SourceFormatError(
+                f"{path.name}: cannot be read ({error.strerror}). Check its permissions.", symbol
+            ) from None
+
+
+def _is_symbol(text: str) -> bool:
+    try:
+        check_symbol(text)
+    except InvalidSymbol:
+        return False
+    return True
+
+
+def _written(path: Path) -> pd.Timestamp:
+    return pd.Timestamp(int(path.stat().st_mtime), unit="s", tz="UTC")
+
+
+def _too_large(name: str, symbol: str) -> SourceFormatError:
+    return SourceFormatError(
+        f"{name}: larger than {MAX_BYTES // 2**20} MB. Split it by years: "
+        f"{symbol}__2023.csv, {symbol}__2024.csv.",
+        symbol,
+    )
+
+
+def _packed(paths: list[Path], contents: list[bytes]) -> bytes:
+    """Make a tar archive: the same files with the same times give the same bytes."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for path, content in zip(paths, contents, strict=True):
+            member = tarfile.TarInfo(path.name)
+            member.size, member.mtime = len(content), int(path.stat().st_mtime)
+            tar.addfile(member, io.BytesIO(content))
+    return archive.getvalue()
+
+
+def _members(reply: RawReply) -> Iterator[tuple[str, pd.Timestamp, bytes]]:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(reply.body)) as tar:
+            for member in tar:
+                content = tar.extractfile(member)
+                body = content.read() if content is not None else b""
+                yield member.name, pd.Timestamp(member.mtime, unit="s", tz="UTC"), body
+    except tarfile.TarError as error:
+        symbol = reply.request.symbol
+        raise SourceFormatError(f"{symbol}: the kept archive is damaged: {error}", symbol) from None
+
+
+def _reach(parsed: Parsed) -> pd.Timestamp:
+    last = parsed.candles.loc[parsed.candles["close"].notna(), "ts"].max()
+    return pd.Timestamp.min.tz_localize("UTC") if pd.isna(last) else pd.Timestamp(last)
+
+
+def _parse_file(body: bytes, name: str, request: CandleRequest) -> Parsed:
+    body = _unpacked(body, name, request.symbol)
+    if body.lstrip()[:1] == b"{":
+        return parse_chart(body, request.symbol, request.interval)
+    return parse_sheet(body, name, request.symbol, request.interval)
+
+
+def _unpacked(body: bytes, name: str, symbol: str) -> bytes:
+    if body[:2] != b"\x1f\x8b":
+        return body
+    try:
+        with gzip.open(io.BytesIO(body)) as packed:
+            content = packed.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceFormatError(
+            f"{name}: cannot be unpacked ({error}). Copy or download it again.", symbol
+        ) from None
+    if len(content) > MAX_BYTES:
+        raise _too_large(name, symbol)
+    return content

@@ -1,0 +1,26 @@
+"""The steps of a run, in the order in which ``main.py`` takes them."""
+
+from components.steps.backfill import backfill
+from components.steps.close import close
+from components.steps.gather import fetch, load, plan, refine
+from components.steps.judging import judge, keep, recall, record
+from components.steps.parts import Parts, Watch
+from components.steps.rebuild import replay
+from components.steps.tell import tell
+
+__all__ = [
+    "Parts",
+    "Watch",
+    "backfill",
+    "close",
+    "fetch",
+    "judge",
+    "keep",
+    "load",
+    "plan",
+    "recall",
+    "record",
+    "refine",
+    "replay",
+    "tell",
+]

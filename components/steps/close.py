@@ -1,0 +1,166 @@
+"""Close: the report, the manifest and the record of the run; then the heartbeat."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import requests
+
+from components import checks, report
+from components.records import Alert, RunSummary
+from components.steps.missing import missing_bars
+from components.steps.parts import Parts
+from components.steps.realised import carried_now, realised
+from components.tables import ALERTS, DELIVERIES, INCIDENTS, RUNS, VERDICTS
+
+
+def close(parts: Parts, alerts: tuple[Alert, ...]) -> RunSummary:
+    """Write the run's page and manifest, and only then note it as finished."""
+    run = parts.run
+    run.counts["symbols"] = len(parts.watch.symbols)
+    run.counts["alerts"] = len(alerts)
+    run.exit_code = 3 if run.failures or run.undelivered else 0
+    run.finished_at = parts.clock()
+    if parts.is_dry:
+        run.status = "dry"
+        return run
+    run.status = "finished"
+    run.report = parts.lake.put_run(run.id, "report.html", _page(parts, alerts).encode())
+    parts.lake.put_run(run.id, "manifest.json", _manifest(parts).encode())
+    note(parts, manifest=f"runs/{run.id}/manifest.json")
+    _heartbeat(parts)
+    return run
+
+
+def note(parts: Parts, manifest: str) -> None:
+    """Put the run into the warehouse's list."""
+    run = parts.run
+    row = {
+        "id": run.id,
+        "command": run.command,
+        "as_of": run.as_of,
+        "status": run.status,
+        "exit_code": run.exit_code,
+        "started_at": pd.Timestamp(run.started_at),
+        "finished_at": pd.Timestamp(run.finished_at),
+        "counts": json.dumps(run.counts, sort_keys=True),
+        "manifest": manifest,
+    }
+    parts.warehouse.upsert(RUNS, pd.DataFrame([row]))
+
+
+def _manifest(parts: Parts) -> str:
+    """What replays the run, and what was told: enough to restore a lost warehouse."""
+    run = parts.run
+    ledger = {
+        table.name: _rows(parts, table.name, time)
+        for table, time in (
+            (ALERTS, "known_at"),
+            (INCIDENTS, "known_at"),
+            (DELIVERIES, "delivered_at"),
+        )
+    }
+    body = {
+        "id": run.id,
+        "command": run.command,
+        "as_of": run.as_of,
+        "status": run.status,
+        "exit_code": run.exit_code,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "code_version": parts.code_version,
+        "settings": parts.settings,
+        "judge": {"name": parts.ensemble.name, "fingerprint": parts.ensemble.fingerprint},
+        "read": sorted(set(run.hashes)),
+        "counts": run.counts,
+        "seconds": {step: round(s, 3) for step, s in run.seconds.items()},
+        "failures": [asdict(failure) for failure in run.failures],
+        "undelivered": run.undelivered,
+        "told": ledger,
+    }
+    return json.dumps(body, default=_text, sort_keys=True, indent=1)
+
+
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _rows(parts: Parts, table: str, time: str) -> list[dict[str, Any]]:
+    """The rows of a ledger that this run added."""
+    started, as_of = parts.run.started_at, parts.run.as_of.to_pydatetime()
+    condition = f"{time} = %(as_of)s" if time == "known_at" else f"{time} >= %(started)s"
+    rows = parts.warehouse.query(
+        f"select * from {table} where {condition} order by 1, 2",  # noqa: S608
+        {"as_of": as_of, "started": started},
+    )
+    frame = rows.astype(object).where(rows.notna(), None)
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _page(parts: Parts, alerts: tuple[Alert, ...]) -> str:
+    watch, as_of = parts.watch, parts.run.as_of
+    symbols, interval = list(watch.symbols), watch.interval
+    carried = carried_now(parts)
+    bars = {} if carried is None else dict(zip(carried.symbols, carried.state["n_bars"], strict=True))
+    last = parts.warehouse.last_ts(symbols, interval, as_of)
+    verdicts = parts.warehouse.read(
+        VERDICTS,
+        symbols=symbols,
+        interval=interval,
+        since=min(last.values(), default=as_of) if len(symbols) < 500 else as_of - pd.Timedelta(days=14),
+        as_of=as_of,
+    )
+    verdicts = verdicts[verdicts["judge"] == parts.ensemble.name]
+    verdicts = verdicts.drop_duplicates("symbol", keep="last")
+    n_missing = missing_bars(parts, as_of, as_of - watch.grace).groupby("symbol")["ts"].size()
+    failed = {failure.symbol for failure in parts.run.failures}
+    health = pd.DataFrame(
+        [
+            {
+                "symbol": symbol,
+                "last_ts": last.get(symbol, pd.NaT),
+                "expected_ts": parts.calendars.last_closed(symbol, interval, as_of),
+                "n_bars": int(bars.get(symbol, 0)),
+                "n_missing": int(n_missing.get(symbol, 0)),
+                "status": _status(symbol, failed, last, n_missing),
+            }
+            for symbol in symbols
+        ]
+    )
+    aside = parts.warehouse.query(
+        "select check_name, count(*) as n, min(symbol) as symbol, min(ts) as ts "
+        "from quarantine where known_at <= %(as_of)s and symbol = any(%(symbols)s) "
+        "and check_name = any(%(checks)s) group by check_name order by n desc",
+        {"as_of": as_of.to_pydatetime(), "symbols": symbols, "checks": sorted(checks.TOLD)},
+    )
+    data = report.ReportData(
+        summary=parts.run,
+        settings=parts.settings,
+        alerts=alerts,
+        verdicts=verdicts,
+        realised=realised(parts, carried),
+        health=health,
+        quarantine=aside,
+    )
+    return report.page(data)
+
+
+def _status(symbol: str, failed: set[str], last: dict[str, Any], n_missing: pd.Series) -> str:
+    if symbol in failed:
+        return "failed"
+    if symbol not in last:
+        return "no data"
+    return "late" if n_missing.get(symbol, 0) else "fresh"
+
+
+def _heartbeat(parts: Parts) -> None:
+    if not parts.watch.heartbeat_url:
+        return
+    try:
+        requests.get(parts.watch.heartbeat_url, timeout=10).raise_for_status()
+    except requests.RequestException as error:
+        # The address may hold a token, and requests puts it into its messages.
+        parts.run.undelivered.append(f"heartbeat: {type(error).__name__}")
+        parts.run.exit_code = 3

@@ -1,0 +1,57 @@
+"""Which bars should be there and are not."""
+
+import pandas as pd
+
+from components.steps.parts import Parts
+from components.tables import CANDLES
+
+# The daily run looks for holes this far back; older ones are for ``backfill``.
+RECENT = pd.Timedelta(days=14)
+
+
+def missing_bars(parts: Parts, as_of: pd.Timestamp, closed_by: pd.Timestamp) -> pd.DataFrame:
+    """Bars that closed by ``closed_by`` and are not known by ``as_of``, as (symbol, ts).
+
+    An instrument without any bar misses its whole history; one that has some misses what is
+    absent since its last bar, and the holes of the last two weeks.
+    """
+    watch = parts.watch
+    last = parts.warehouse.last_ts(watch.symbols, watch.interval, as_of)
+    recent = parts.warehouse.read(
+        CANDLES,
+        symbols=watch.symbols,
+        interval=watch.interval,
+        since=as_of - RECENT,
+        as_of=as_of,
+        columns=["symbol", "ts"],
+    )
+    have = {symbol: pd.DatetimeIndex(ts) for symbol, ts in recent.groupby("symbol")["ts"]}
+    groups: dict[tuple[str, pd.Timestamp | None], list[str]] = {}
+    for symbol in watch.symbols:
+        key = (parts.calendars.of(symbol), last.get(symbol))
+        groups.setdefault(key, []).append(symbol)
+
+    tables = []
+    for (_, last_ts), symbols in groups.items():
+        since = as_of - watch.history if last_ts is None else min(last_ts, as_of - RECENT)
+        due = closed_bars(parts, symbols[0], since, closed_by)
+        for symbol in symbols:
+            absent = due
+            if last_ts is not None:
+                held = have.get(symbol, due[:0])
+                first = held.min() if len(held) else last_ts
+                absent = due[(due > min(first, last_ts)) & ~due.isin(held) & (due != last_ts)]
+            if len(absent):
+                tables.append(pd.DataFrame({"symbol": symbol, "ts": absent}))
+    if not tables:
+        return pd.DataFrame({"symbol": pd.Series(dtype=str), "ts": pd.DatetimeIndex([], tz="UTC")})
+    return pd.concat(tables, ignore_index=True)
+
+
+def closed_bars(
+    parts: Parts, symbol: str, since: pd.Timestamp, as_of: pd.Timestamp
+) -> pd.DatetimeIndex:
+    """The bars of an instrument from ``since`` that should have closed by ``as_of``."""
+    interval = parts.watch.interval
+    due = parts.calendars.expected(symbol, interval, since, as_of)
+    return due[parts.calendars.closes(symbol, interval, due) <= as_of]

@@ -1,0 +1,62 @@
+"""What the steps work with: the open stores and channels, and what is watched."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+import pandas as pd
+
+from components.channels.base import Channel
+from components.ensemble import Ensemble
+from components.lake import Lake
+from components.records import RunSummary
+from components.sessions import Calendars
+from components.sources.base import Source
+from components.warehouse import Warehouse
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Shows how far a long loop is."""
+
+    def __call__(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
+        """Pass ``items`` on, one by one."""
+
+
+def unseen(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Progress that nobody watches."""
+    yield from items
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is watched, and with how much patience."""
+
+    symbols: tuple[str, ...]
+    interval: str
+    history: pd.Timedelta
+    grace: pd.Timedelta
+    attempts: int
+    all_clear: bool
+    heartbeat_url: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a run has open; ``run`` collects what the run did."""
+
+    watch: Watch
+    source: Source
+    lake: Lake
+    warehouse: Warehouse
+    calendars: Calendars
+    ensemble: Ensemble
+    channels: tuple[Channel, ...]
+    run: RunSummary
+    settings: dict[str, str]
+    clock: Callable[[], datetime]
+    code_version: str
+    progress: Progress = unseen
+    is_dry: bool = False

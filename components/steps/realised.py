@@ -1,0 +1,57 @@
+"""The stated alarm rate beside the realised one, counted so far."""
+
+import numpy as np
+import pandas as pd
+
+from components.carried import Snapshot, from_arrow
+from components.steps.judging import snapshot_key
+from components.steps.parts import Parts
+
+FIRST_YEAR = 1970
+
+
+def realised(parts: Parts, carried: Snapshot | None) -> pd.DataFrame:
+    """Decided bars and anomalies a calendar year of each instrument, from the carried state.
+
+    Columns symbol, year, n_decided, n_anomalies, stated (alerts a year), bars_per_year.
+    """
+    columns = ["symbol", "year", "n_decided", "n_anomalies", "stated", "bars_per_year"]
+    if carried is None:
+        return pd.DataFrame(columns=columns)
+    series, years = np.nonzero(carried.state["decided"])
+    symbols = np.array(carried.symbols, dtype=object)[series]
+    interval = parts.watch.interval
+    per_year = {s: parts.calendars.bars_per_year(s, interval) for s in set(symbols)}
+    return pd.DataFrame(
+        {
+            "symbol": symbols,
+            "year": years + FIRST_YEAR,
+            "n_decided": carried.state["decided"][series, years],
+            "n_anomalies": carried.state["told"][series, years],
+            "stated": parts.ensemble.alerts_per_year,
+            "bars_per_year": [per_year[symbol] for symbol in symbols],
+        },
+        columns=columns,
+    )
+
+
+def carried_now(parts: Parts) -> Snapshot | None:
+    """The newest carried state, or None before the first verdict."""
+    found = parts.lake.latest_state(snapshot_key(parts), parts.run.as_of)
+    return None if found is None else from_arrow(found[1])
+
+
+def budget_in_words(parts: Parts) -> str:
+    """Which rate was stated, and which was realised so far over how many instrument years."""
+    rows = realised(parts, carried_now(parts))
+    stated = f"{parts.ensemble.alerts_per_year:g} alerts per instrument and year"
+    if not parts.ensemble.keeps_budget:
+        stated = f"none: {parts.ensemble.name} alerts by a rule of its own"
+    years = float((rows["n_decided"] / rows["bars_per_year"].astype(float)).sum())
+    if years == 0:
+        return f"Stated: {stated}. Realised so far: nothing decided yet."
+    rate = rows["n_anomalies"].sum() / years
+    return (
+        f"Stated: {stated}. Realised so far: {rate:.1f}, counted over {years:,.1f} "
+        f"instrument years of {rows['symbol'].nunique():,} instruments."
+    )

@@ -1,0 +1,99 @@
+"""Trouble with data: what failed, what is late or missing, what was kept aside."""
+
+import pandas as pd
+
+from components import checks, explain
+from components.incidents import Incident, alert_id
+from components.records import Alert
+from components.steps.missing import missing_bars
+from components.steps.parts import Parts
+
+# Rows that a check refused and that became known since the last finished run.
+KEPT_ASIDE = """
+select check_name, symbol, count(*) as n, min(ts) as ts
+from quarantine
+where known_at > %(until)s and known_at <= %(as_of)s and symbol = any(%(symbols)s)
+  and interval = %(interval)s and check_name = any(%(checks)s)
+group by check_name, symbol
+order by check_name, symbol
+"""
+
+
+def alerts(
+    parts: Parts, until: pd.Timestamp, as_of: pd.Timestamp
+) -> list[tuple[Alert, list[Incident]]]:
+    """One alert for all data trouble that was not told yet, or none."""
+    last = parts.warehouse.last_ts(list(parts.watch.symbols), parts.watch.interval, as_of)
+    failed = {failure.symbol: failure for failure in parts.run.failures}
+    late = missing_bars(parts, as_of, as_of - parts.watch.grace)
+    aside = _kept_aside(parts, until, as_of)
+
+    found: dict[str, list[Incident]] = {}
+    for symbol, failure in failed.items():
+        found[f"failed {symbol}"] = [_incident(parts, symbol, last.get(symbol), failure.kind)]
+    stale, missing = {}, {}
+    for symbol, ts in late.groupby("symbol")["ts"]:
+        trailing = ts if symbol not in last else ts[ts > last[symbol]]
+        inner = ts[~ts.isin(trailing)]
+        if len(trailing):
+            found[f"stale {symbol}"] = [_incident(parts, symbol, last.get(symbol), "late")]
+            stale[symbol] = (last.get(symbol), ts.max())
+        if len(inner):
+            found[f"missing {symbol}"] = [_incident(parts, symbol, t, "missing") for t in inner]
+            missing[symbol] = list(inner)
+    for row in aside.itertuples():
+        key = f"aside {row.check_name} {row.symbol}"
+        found[key] = [_incident(parts, row.symbol, row.ts, row.check_name)]
+
+    told = _told(parts, [i for group in found.values() for i in group])
+    news = {key: [i for i in group if i.id not in told] for key, group in found.items()}
+    news = {key: group for key, group in news.items() if group}
+    if not news:
+        return []
+    is_new = aside.apply(lambda row: f"aside {row.check_name} {row.symbol}" in news, axis=1)
+    notes = explain.data_notes(
+        [f for symbol, f in failed.items() if f"failed {symbol}" in news],
+        {s: bars for s, bars in stale.items() if f"stale {s}" in news and s not in failed},
+        {s: [i.ts for i in news[f"missing {s}"]] for s in missing if f"missing {s}" in news},
+        aside[is_new.astype(bool)] if len(aside) else None,
+        parts.watch.interval,
+    )
+    incidents = [incident for group in news.values() for incident in group]
+    symbols = tuple(sorted({incident.symbol for incident in incidents}))
+    plural = "" if len(symbols) == 1 else "s"
+    alert = Alert(
+        id=alert_id(incidents),
+        kind="data",
+        interval=parts.watch.interval,
+        ts=as_of.isoformat(),
+        symbols=symbols,
+        headline=f"data trouble with {len(symbols)} instrument{plural}",
+        notes=notes,
+    )
+    return [(alert, incidents)]
+
+
+def _incident(parts: Parts, symbol: str, ts: pd.Timestamp | None, what: str) -> Incident:
+    at = pd.Timestamp(0, tz="UTC") if ts is None or pd.isna(ts) else pd.Timestamp(ts)
+    return Incident("data", symbol, parts.watch.interval, at, what)
+
+
+def _kept_aside(parts: Parts, until: pd.Timestamp, as_of: pd.Timestamp) -> pd.DataFrame:
+    return parts.warehouse.query(
+        KEPT_ASIDE,
+        {
+            "until": until.to_pydatetime(),
+            "as_of": as_of.to_pydatetime(),
+            "symbols": list(parts.watch.symbols),
+            "interval": parts.watch.interval,
+            "checks": sorted(checks.TOLD),
+        },
+    )
+
+
+def _told(parts: Parts, incidents: list[Incident]) -> set[str]:
+    rows = parts.warehouse.query(
+        "select id from incidents where id = any(%(ids)s)",
+        {"ids": [incident.id for incident in incidents]},
+    )
+    return set(rows["id"])

@@ -1,0 +1,141 @@
+"""Settings to open parts: the only place that opens anything."""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from components.channels import Channel, open_channel
+from components.embedded import open_embedded
+from components.ensemble import Ensemble
+from components.errors import SettingsError
+from components.lake import Lake
+from components.records import RunSummary
+from components.sessions import Calendars
+from components.settings import WATCH_LIST, Settings
+from components.sources import open_source
+from components.sources.base import Source, check_symbol
+from components.steps.parts import Parts, Progress, Watch, unseen
+from components.warehouse import Warehouse
+
+
+@contextmanager
+def open_parts(
+    settings: Settings,
+    as_of: pd.Timestamp,
+    *,
+    command: str = "run",
+    is_dry: bool = False,
+    progress: Progress = unseen,
+) -> Iterator[Parts]:
+    """Open what a run works with, under the lock that lets one run work at a time.
+
+    Raises
+    ------
+    SettingsError, UnknownName, InvalidSymbol
+        Before anything is opened or written.
+    AnotherRunAtWork
+        When another process holds the lock.
+    """
+    source = _source(settings)
+    symbols = _symbols(settings, source)
+    calendars = Calendars(settings.calendars)
+    ensemble = Ensemble(settings.detectors, settings.alerts_per_year)
+    for per_year in {calendars.bars_per_year(symbol, settings.interval) for symbol in symbols}:
+        ensemble.require_resolvable(per_year)
+    stamp = pd.Timestamp(as_of).strftime("%Y%m%dT%H%M%SZ")
+    run_id = f"{command}-{stamp}"
+    channels = _channels(settings, report=f"{settings.lake_root}/runs/{run_id}/report.html")
+
+    with ExitStack() as stack:
+        warehouse = stack.enter_context(open_warehouse(settings))
+        stack.enter_context(warehouse.run_lock())
+        yield Parts(
+            watch=Watch(
+                symbols=symbols,
+                interval=settings.interval,
+                history=pd.Timedelta(days=round(365.25 * settings.history_years)),
+                grace=pd.Timedelta(hours=settings.grace_hours),
+                attempts=settings.attempts,
+                all_clear=settings.all_clear,
+                heartbeat_url=settings.heartbeat_url.get_secret_value(),
+            ),
+            source=source,
+            lake=Lake(settings.lake_root),
+            warehouse=warehouse,
+            calendars=calendars,
+            ensemble=ensemble,
+            channels=channels,
+            run=RunSummary(run_id, command, as_of.floor("s"), started_at=_clock()),
+            settings=settings.shown(),
+            clock=_clock,
+            code_version=code_version(),
+            progress=progress,
+            is_dry=is_dry,
+        )
+
+
+@contextmanager
+def open_warehouse(settings: Settings) -> Iterator[Warehouse]:
+    """The warehouse by its address, or the embedded one; its schema is brought up to date."""
+    url = settings.warehouse_url.get_secret_value() or open_embedded(settings.state_dir)
+    with Warehouse(url) as warehouse:
+        warehouse.migrate()
+        yield warehouse
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def _source(settings: Settings) -> Source:
+    return open_source(
+        settings.source,
+        files_root=settings.files_root,
+        yahoo_url=settings.yahoo_url,
+        requests_per_second=settings.yahoo_requests_per_second,
+        timeout_s=settings.timeout_s,
+        cache_dir=settings.state_dir / "yfinance",
+    )
+
+
+def _channels(settings: Settings, report: str) -> tuple[Channel, ...]:
+    letters = {
+        "sender": settings.alert_from,
+        "recipients": settings.alert_to,
+        "clock": _clock,
+        "report": report,
+    }
+    timeout_s = settings.timeout_s
+    channels = []
+    if smtp_url := settings.smtp_url.get_secret_value():
+        channels.append(open_channel("email", url=smtp_url, timeout_s=timeout_s, **letters))
+    else:
+        folder = settings.state_dir / "outbox"
+        channels.append(open_channel("outbox", folder=folder, **letters))
+    if webhook_url := settings.webhook_url.get_secret_value():
+        channels.append(open_channel("webhook", url=webhook_url, timeout_s=timeout_s))
+    channels.append(open_channel("console", stream=sys.stdout))
+    return tuple(channels)
+
+
+def _symbols(settings: Settings, source: Source) -> tuple[str, ...]:
+    symbols = settings.symbols or source.symbols() or WATCH_LIST
+    for symbol in symbols:
+        check_symbol(symbol)
+    if not symbols:
+        raise SettingsError("nothing to watch. Set TREMOR_SYMBOLS.")
+    return tuple(sorted(set(symbols)))
+
+
+def code_version() -> str:
+    """A hash over the program's own text: changes whenever the code does."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in [root.parent / "main.py", *sorted(root.rglob("*.py"))]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
