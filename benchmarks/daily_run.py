@@ -20,13 +20,13 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from components import steps
-from components.embedded import open_embedded
+from components.embedded import close_embedded, open_embedded
 from components.records import CandleRequest, Parsed, RawBatch, RawReply
 from components.sessions import Calendars
 from components.settings import Settings
 from components.steps.gather import BATCH
 from components.tables import CANDLES
-from components.wiring import open_parts, open_warehouse
+from components.wiring import open_parts
 
 LAST = pd.Timestamp("2024-03-11", tz="UTC")
 DAY = pd.Timedelta(days=1)
@@ -50,7 +50,11 @@ class Generated:
         """The body as rows."""
         ts, *numbers = json.loads(reply.body)
         names = ("open", "high", "low", "close", "volume")
-        row = {"line": [0], "ts": pd.DatetimeIndex([ts]), **{n: [v] for n, v in zip(names, numbers, strict=True)}}
+        row = {
+            "line": [0],
+            "ts": pd.DatetimeIndex([ts]),
+            **{n: [v] for n, v in zip(names, numbers, strict=True)},
+        }
         candles = pd.DataFrame(row).assign(vwap=np.nan, trades=np.nan)
         actions = pd.DataFrame({"ts": pd.DatetimeIndex([], tz="UTC"), "kind": [], "value": []})
         return Parsed(candles, actions)
@@ -73,7 +77,9 @@ def settings_of(folder: Path, url: str, n_symbols: int) -> Settings:
 
 def fill(folder: Path, url: str, n_symbols: int, n_bars: int) -> None:
     """Put ``n_bars`` bars of every instrument into the warehouse, and judge them."""
-    days = Calendars().expected("S00000", "1d", LAST - pd.Timedelta(days=3 * n_bars), LAST)[-n_bars:]
+    days = Calendars().expected("S00000", "1d", LAST - pd.Timedelta(days=3 * n_bars), LAST)[
+        -n_bars:
+    ]
     settings = settings_of(folder, url, n_symbols)
     as_of = LAST + pd.Timedelta(hours=6)
     with open_parts(settings, as_of) as parts:
@@ -120,7 +126,10 @@ def one_day(folder: Path, url: str, n_symbols: int) -> None:
         parts = steps.Parts(**{**opened.__dict__, "source": source})
         requests = [CandleRequest(s, "1d", LAST, LAST + DAY, as_of) for s in parts.watch.symbols]
         replies = [source.fetch(r) for r in requests]
-        replies = [RawReply(**{**r.__dict__, "body": r.body.replace(b"2024-03-12", b"2024-03-11")}) for r in replies]
+        replies = [
+            RawReply(**{**r.__dict__, "body": r.body.replace(b"2024-03-12", b"2024-03-11")})
+            for r in replies
+        ]
         started = time.perf_counter()
         seconds = {}
         for first in range(0, len(replies), BATCH):
@@ -141,9 +150,7 @@ def one_day(folder: Path, url: str, n_symbols: int) -> None:
 def _timed(seconds, step, *args):
     started = time.perf_counter()
     result = step(*args)
-    seconds[step.__name__] = round(
-        seconds.get(step.__name__, 0) + time.perf_counter() - started, 2
-    )
+    seconds[step.__name__] = round(seconds.get(step.__name__, 0) + time.perf_counter() - started, 2)
     return result
 
 
@@ -152,10 +159,9 @@ def measured(folder: Path, n_symbols: int, n_bars: int) -> dict:
     folder.mkdir()
     url = open_embedded(folder)
     fill(folder, url, n_symbols, n_bars)
-    with open_warehouse(settings_of(folder, url, n_symbols)) as warehouse:
-        warehouse.query("select 1 as one", {})
     command = [sys.executable, __file__, "--day", str(folder), url, "--symbols", str(n_symbols)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    close_embedded(folder)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])

@@ -5,21 +5,13 @@
 Runs on the embedded server in a temporary folder, or on ``--url`` in a schema of its own.
 """
 
-import argparse
 import io
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psycopg2
-
-from components.embedded import close_embedded, open_embedded
-from components.rows import CopySource, prepared
-from components.tables import CANDLES
-from components.warehouse import Warehouse
 
 SCHEMA = "tremor_benchmark"
 KNOWN_AT = pd.Timestamp("2025-01-01", tz="UTC")

@@ -15,10 +15,13 @@ from components.panels import Array, Flags, Ints
 class Calibration(Protocol):
     """A scan that turns scores into p-values."""
 
-    # The |score| beyond which a baseline's own rule alerts; None: the budget decides.
-    threshold: float | None
-    # Scores before the first p-value.
-    min_reference: int
+    @property
+    def threshold(self) -> float | None:
+        """The score beyond which a baseline's own rule alerts; None: the budget decides."""
+
+    @property
+    def min_reference(self) -> int:
+        """Scores before the first p-value."""
 
     def start(self, n_series: int) -> State:
         """The state before the first score."""
@@ -83,7 +86,7 @@ def _ranks(
             n[i] += 1
 
 
-@vectorize(["float64(float64)"], cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@vectorize(["float64(float64)"], cache=True)  # type: ignore[untyped-decorator, no-untyped-call, unused-ignore]
 def two_sided(z: float) -> float:
     """The share of a normal law further from its mean than ``z`` standard deviations."""
     return math.erfc(abs(z) / math.sqrt(2))

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ BEHIND_LABEL = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad":
 NO_METADATA = {"Software": None, "Creation Time": None}
 
 
+@lru_cache(maxsize=32)
 def finding_png(chart: Chart) -> bytes:
     """The last bars with the judged one marked, and its score among the past ones."""
     figure = Figure(figsize=(7.6, 2.75), dpi=DPI, facecolor="white", layout="constrained")

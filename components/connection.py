@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import psycopg2
-from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_INERROR, parse_dsn
 
 from components.errors import AnotherRunAtWork, SettingsError, WarehouseError
@@ -176,9 +175,10 @@ class Connection:
             try:
                 cursor = self._open.cursor()
                 cursor.execute("SELECT")
-                return cursor
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
                 self.close()
+            else:
+                return cursor
         self._open = self._connect()
         return self._open.cursor()
 

@@ -199,6 +199,7 @@ def _forget_dead_server(data: Path) -> None:
 def _run(data: Path, *command: str | Path) -> None:
     done = subprocess.run(  # noqa: S603
         command,
+        check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -225,6 +226,7 @@ def _server_user() -> pwd.struct_passwd | None:
             ["useradd", "--system", "--shell", "/usr/sbin/nologin", ROOT_RUNS_AS],  # noqa: S607
             capture_output=True,
             text=True,
+            check=False,
         )
     try:
         return pwd.getpwnam(ROOT_RUNS_AS)

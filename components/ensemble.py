@@ -150,7 +150,8 @@ class Ensemble:
             Stated share of bars that may alert, shape (n_series,).
         """
         after = dict(state)
-        columns = {name: FEATURES[name](panel, state["close"]) for name in self._local}
+        close = state["close"].astype(float)
+        columns = {name: feature(panel, close) for name, feature in FEATURES.items()}
         scale = np.full_like(panel.field("close"), np.nan)
         for name in self._scaled:
             units, z, s = VolatilityUnits().run(scoped(state, name), columns[SCALED[name]])
@@ -213,10 +214,6 @@ class Ensemble:
         # Returns are always scaled: reasons are told in units of them.
         used = {f for name in self.detectors for f in DETECTORS[name].features}
         return tuple(f for f in SCALED if f in used or f == "return_z")
-
-    @property
-    def _local(self) -> tuple[str, ...]:
-        return tuple(FEATURES)
 
     @property
     def _own_rule(self) -> float | None:

@@ -102,7 +102,7 @@ class Lake:
             pq.write_table(table.replace_schema_metadata(None), sink, compression="zstd")
             body = sink.getvalue().to_pybytes()
             name = hashlib.sha256(body).hexdigest()[:16]
-            key = f"processed/candles/interval={segment(interval)}/year={year}/{name}.parquet"
+            key = f"processed/candles/interval={segment(str(interval))}/year={year}/{name}.parquet"
             self.objects.put_once(key, body)
             keys.append(key)
         return keys

@@ -34,7 +34,7 @@ def _tables_and_views(cursor: Any) -> None:
         cursor.execute(sql.create(table))
         if table.versioned:
             cursor.execute(sql.create_known_at_index(table))
-    cursor.execute('CREATE INDEX incidents_alert ON incidents (alert_id, symbol)')
+    cursor.execute("CREATE INDEX incidents_alert ON incidents (alert_id, symbol)")
     cursor.execute(VIEWS)
 
 

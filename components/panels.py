@@ -40,7 +40,7 @@ class CandlePanel:
 
 def pack(candles: pd.DataFrame, symbols: tuple[str, ...]) -> CandlePanel:
     """Make a panel of the rows of ``symbols``; one row a (symbol, ts), in any order."""
-    codes = pd.Index(symbols).get_indexer(candles["symbol"])
+    codes = pd.Index(symbols).get_indexer(pd.Index(candles["symbol"]))
     stamps = candles["ts"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")
     order = np.lexsort((stamps, codes))
     order = order[codes[order] >= 0]

@@ -176,7 +176,7 @@ def alert_from_json(text: str) -> Alert:
 
 def _finding(raw: dict[str, Any]) -> Finding:
     chart, reasons = raw.pop("chart"), tuple(raw.pop("reasons"))
-    numbers = {k: math.nan if v is None else v for k, v in raw.items()}
+    numbers: dict[str, Any] = {k: math.nan if v is None else v for k, v in raw.items()}
     return Finding(**numbers, reasons=reasons, chart=None if chart is None else _chart(chart))
 
 

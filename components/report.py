@@ -129,7 +129,7 @@ def _rate_chart(years: pd.DataFrame) -> Markup | None:
     if not len(shown):
         return None
     # matplotlib takes half a second to import, and a page without charts needs none.
-    from components.charts import rate_png  # noqa: PLC0415
+    from components.charts import rate_png
 
     return _data_uri(rate_png([*shown["year"]], [*shown["realised"]], [*shown["stated"]]))
 
@@ -199,7 +199,7 @@ def _cards(alert: Alert, pictures: Mapping[int, Markup]) -> dict[str, Any]:
 
 
 def _picture(chart: Chart) -> Markup:
-    from components.charts import finding_png  # noqa: PLC0415
+    from components.charts import finding_png
 
     return _data_uri(finding_png(chart))
 

@@ -74,6 +74,7 @@ class CopySource:
         self._left = memoryview(b"")
 
     def read(self, size: int) -> bytes:
+        """Give at most ``size`` bytes; none at the end."""
         if not self._left:
             self._left = memoryview(next(self._chunks, b""))
         piece, self._left = self._left[:size], self._left[size:]
@@ -91,9 +92,7 @@ def decoded(body: io.BytesIO, kinds: dict[str, str]) -> pd.DataFrame:
     read = pyarrow.csv.read_csv(
         body,
         read_options=pyarrow.csv.ReadOptions(column_names=list(kinds)),
-        parse_options=pyarrow.csv.ParseOptions(
-            newlines_in_values=True, ignore_empty_lines=False
-        ),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=types,
             null_values=[""],
@@ -187,7 +186,9 @@ def _same_as_previous(rows: pa.Table, key: tuple[str, ...]) -> np.ndarray[Any, n
 
 def _encoded(rows: pa.Table) -> Iterator[bytes]:
     # Times go without their zone, which is slow to write; the session's zone is UTC.
-    naive = [pa.timestamp("us") if pa.types.is_timestamp(kind) else kind for kind in rows.schema.types]
+    naive = [
+        pa.timestamp("us") if pa.types.is_timestamp(kind) else kind for kind in rows.schema.types
+    ]
     rows = rows.cast(pa.schema(zip(rows.column_names, naive, strict=True)))
     slices = [rows.slice(at, ROWS_A_SLICE) for at in range(0, len(rows), ROWS_A_SLICE)]
     with ThreadPoolExecutor(1) as encoder:

@@ -62,9 +62,9 @@ def create(table: Table) -> sql.Composed:
 
 def create_known_at_index(table: Table) -> sql.Composed:
     """Write a BRIN index: a few pages that say when each stretch of the table became known."""
-    return sql.SQL("CREATE INDEX {} ON {} USING brin (known_at) WITH (pages_per_range = 32)").format(
-        sql.Identifier(known_at_index(table)), sql.Identifier(table.name)
-    )
+    return sql.SQL(
+        "CREATE INDEX {} ON {} USING brin (known_at) WITH (pages_per_range = 32)"
+    ).format(sql.Identifier(known_at_index(table)), sql.Identifier(table.name))
 
 
 def known_at_index(table: Table) -> str:

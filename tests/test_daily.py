@@ -18,7 +18,9 @@ def test_a_quiet_day_is_told_to_nobody(world):
     assert summary.exit_code == 0
     assert summary.counts["alerts"] == 0
     assert world.messages() == []
-    verdicts = world.query("select verdict from verdicts where ts = %(ts)s", ts=LAST.to_pydatetime())
+    verdicts = world.query(
+        "select verdict from verdicts where ts = %(ts)s", ts=LAST.to_pydatetime()
+    )
     assert verdicts["verdict"].tolist() == ["normal"] * 4
 
 
@@ -150,8 +152,7 @@ def test_a_correction_that_turns_nothing_is_kept_and_not_told(world):
     world.run(MORNING + DAY, alerts_per_year=1)
     assert len(world.alerts("correction")) == 0
     n_versions = world.query(
-        "select count(*) as n from candles where symbol = 'BBB' "
-        "group by ts order by n desc limit 1"
+        "select count(*) as n from candles where symbol = 'BBB' group by ts order by n desc limit 1"
     )
     assert n_versions["n"].iloc[0] == 2
 
@@ -323,7 +324,9 @@ def test_the_report_is_one_page_that_asks_for_nothing(world):
     assert "AAA" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
-    manifest = json.loads((world.folder / "var/lake/runs" / summary.id / "manifest.json").read_text())
+    manifest = json.loads(
+        (world.folder / "var/lake/runs" / summary.id / "manifest.json").read_text()
+    )
     assert manifest["settings"]["source"] == "files"
     assert manifest["read"]
     assert manifest["seconds"]

@@ -29,7 +29,14 @@ def candle_panel(seed=3, n_series=N_SERIES, n_bars=N_BARS, start="2020-01-01"):
     close = 100 * np.exp(np.cumsum(moves, axis=1))
     open_ = close * np.exp(0.004 * random.standard_normal(close.shape))
     fields = np.stack(
-        [open_, np.maximum(open_, close), np.minimum(open_, close), close, close, np.ones_like(close)],
+        [
+            open_,
+            np.maximum(open_, close),
+            np.minimum(open_, close),
+            close,
+            close,
+            np.ones_like(close),
+        ],
         axis=2,
     )
     days = np.datetime64(start, "us") + np.arange(n_bars) * np.timedelta64(1, "D")
@@ -108,7 +115,7 @@ def test_a_split_is_no_move():
 
 
 def test_the_first_verdict_comes_after_the_stated_number_of_bars():
-    """281 bars pass: one close, 30 for the scale, 250 for the reference; each says how many lack."""
+    """281 bars pass: a close, 30 for the scale, 250 for the ranks; each says how many lack."""
     ensemble, panel = Ensemble(("volatility_zscore",), 4), candle_panel()
     assert ensemble.bars_before_verdict == 281
     _, judged = ensemble.run(ensemble.start(N_SERIES), panel, RATES)
@@ -142,7 +149,9 @@ def test_volatility_units_agree_with_the_slow_twin(seed):
 
 @settings(deadline=None, max_examples=25)
 @given(
-    scores=st.lists(st.one_of(st.floats(0, 5).map(lambda v: round(v, 1)), st.just(np.nan)), max_size=60)
+    scores=st.lists(
+        st.one_of(st.floats(0, 5).map(lambda v: round(v, 1)), st.just(np.nan)), max_size=60
+    )
 )
 def test_rank_p_values_agree_with_the_slow_twin(scores):
     """Ties, gaps and a full buffer give the rank that counting gives."""
@@ -217,7 +226,10 @@ def test_rows_pack_into_a_panel_and_verdicts_come_back_in_order():
         {
             "symbol": ["S1"] * 2 + ["S0"] * 5,
             "ts": pd.DatetimeIndex([*panel.ts[1, [4, 3]], *panel.ts[0]], tz="UTC"),
-            **{f: [*panel.fields[1, [4, 3], j], *panel.fields[0, :, j]] for j, f in enumerate(FIELDS)},
+            **{
+                f: [*panel.fields[1, [4, 3], j], *panel.fields[0, :, j]]
+                for j, f in enumerate(FIELDS)
+            },
         }
     )
     packed = pack(rows, ("S0", "S1"))

@@ -23,7 +23,7 @@ def _elsewhere(tmp_path, monkeypatch):
 def test_the_example_lists_exactly_the_settings():
     """A setting that .env.example does not show does not exist for its user."""
     text = (ROOT / ".env.example").read_text()
-    shown = re.findall(r"^# ?TREMOR_([A-Z_]+)=", text, re.M)
+    shown = re.findall(r"^# ?TREMOR_([A-Z_]+)=", text, re.MULTILINE)
     assert [name.lower() for name in shown] == list(Settings.model_fields)
     for name, field in Settings.model_fields.items():
         described = " ".join(text.replace("\n# ", " ").split())
@@ -39,7 +39,7 @@ def test_the_example_as_it_stands_changes_nothing(tmp_path):
 def test_the_example_uncommented_gives_the_defaults_too(tmp_path):
     """The values it shows are the ones in force when nothing is set."""
     text = (ROOT / ".env.example").read_text()
-    (tmp_path / ".env").write_text(re.sub(r"^# ?(TREMOR_)", r"\1", text, flags=re.M))
+    (tmp_path / ".env").write_text(re.sub(r"^# ?(TREMOR_)", r"\1", text, flags=re.MULTILINE))
     assert read_settings().shown() == Settings(_env_file=None).shown()
 
 

@@ -18,6 +18,7 @@ from main import daily
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD-USD")
 LAST = pd.Timestamp("2024-03-12", tz="UTC")
 MORNING = pd.Timestamp("2024-03-13 12:00", tz="UTC")
+SAVED = pd.Timestamp("2024-03-13 06:00", tz="UTC")
 
 # Columns that tell when, not what: two runs over the same data differ in them alone.
 WHEN = {"delivered_at", "started_at", "finished_at", "counts"}
@@ -58,9 +59,10 @@ class World:
 
     @property
     def files(self) -> Path:
+        """The folder that the files source reads."""
         return self.folder / "files"
 
-    def put(self, symbol, frame, observed_at=MORNING - pd.Timedelta(hours=6)):
+    def put(self, symbol, frame, observed_at=SAVED):
         """Write one instrument's file as it was saved at ``observed_at``."""
         self.files.mkdir(parents=True, exist_ok=True)
         path = self.files / f"{symbol}.csv"
@@ -118,7 +120,9 @@ class World:
     def messages(self) -> list:
         """The e-mails in the outbox, oldest first."""
         paths = sorted((self.folder / "var" / "outbox").glob("*.eml"))
-        return [email.message_from_bytes(p.read_bytes(), policy=email.policy.default) for p in paths]
+        return [
+            email.message_from_bytes(p.read_bytes(), policy=email.policy.default) for p in paths
+        ]
 
     def alerts(self, kind=None) -> pd.DataFrame:
         """The alerts told so far."""

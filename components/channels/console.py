@@ -37,8 +37,8 @@ def _writable(text: str, stream: TextIO) -> str:
 
 def _write_coloured(stream: TextIO, text: str) -> None:
     # Only a terminal needs rich.
-    from rich.console import Console as Terminal  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console as Terminal
+    from rich.text import Text
 
     # ``Text`` takes the words as they are: markup from outside stays what it is.
     coloured = Text(_writable(text, stream))

@@ -76,7 +76,7 @@ def carded(message: Message) -> Iterator[tuple[Alert, Finding]]:
 def charts(message: Message) -> dict[Key, bytes]:
     """PNG pictures of the findings that are shown in full."""
     # matplotlib takes half a second to import, and a message without findings needs none.
-    from components.charts import finding_png  # noqa: PLC0415
+    from components.charts import finding_png
 
     return {
         key_of(alert, finding): finding_png(finding.chart)

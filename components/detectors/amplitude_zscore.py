@@ -1,4 +1,4 @@
-"""The base rule: is close - open far from its fenced history?"""
+"""The base rule: the distance of close - open from its fenced history."""
 
 from dataclasses import dataclass
 

@@ -17,6 +17,8 @@ bar. No detector crosses from one series into the next, and none holds a thresho
 
 from typing import Protocol
 
+import numpy as np
+
 from components.errors import NotEnoughBars
 from components.panels import Array
 
@@ -52,7 +54,7 @@ class Detector(Protocol):
 
 def require_bars(detector: Detector, panel: Array) -> None:
     """Refuse a panel whose longest series is shorter than ``min_bars``."""
-    is_bar = ~(panel != panel).any(axis=2)
+    is_bar = ~np.isnan(panel).any(axis=2)
     longest = int(is_bar.sum(axis=1).max(initial=0))
     if longest < detector.min_bars:
         raise NotEnoughBars(type(detector).__name__, detector.min_bars, longest)

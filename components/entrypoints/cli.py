@@ -247,11 +247,8 @@ def _instant(text: str | None, option: str) -> "pd.Timestamp":
 
     if text is None:
         return pd.Timestamp.now("UTC").floor("s")
-    try:
-        instant = pd.Timestamp(text)
-    except ValueError:
-        instant = pd.NaT
-    if instant is pd.NaT:
+    instant = pd.to_datetime(text, errors="coerce")
+    if pd.isna(instant):
         raise SettingsError(f"{option} {text!r} is no date. Write it as 2024-03-12.")
     utc = instant.tz_localize("UTC") if instant.tzinfo is None else instant.tz_convert("UTC")
     return utc.floor("s")
@@ -284,7 +281,9 @@ def _finished(summary: "RunSummary") -> int:
 
 def _show(tables: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        shown = {k: json.loads(v.to_json(orient="records", date_format="iso")) for k, v in tables.items()}
+        shown = {
+            k: json.loads(v.to_json(orient="records", date_format="iso")) for k, v in tables.items()
+        }
         typer.echo(json.dumps(shown, indent=1))
         return
     for name, frame in tables.items():

@@ -12,7 +12,8 @@ from components.warehouse import Warehouse
 FINDINGS = ("confirmed", "expected", "data-error", "new-regime", "false")
 
 RUNS = """
-select id, status, exit_code, to_char(finished_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as finished,
+select id, status, exit_code,
+       to_char(finished_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as finished,
        (counts ->> 'candles_new')::int as candles_new, (counts ->> 'alerts')::int as alerts
 from runs order by started_at desc limit 10
 """
@@ -97,7 +98,9 @@ def in_words(alert: dict[str, Any]) -> str:
     lines += [f"- {note}" for note in alert["notes"]]
     for said in alert["said"]:
         until = f" until {said['until'][:10]}" if said["until"] else ""
-        lines.append(f"{said['action']} {said['symbol']}{until} {said['label']} {said['note']}".rstrip())
+        lines.append(
+            f"{said['action']} {said['symbol']}{until} {said['label']} {said['note']}".rstrip()
+        )
     return "\n".join(lines)
 
 
@@ -117,11 +120,10 @@ def act(
     rows = pd.DataFrame({"symbol": symbols}).assign(
         alert_id=alert_id,
         action=action,
-        until=pd.NaT if until is None else until,
         label=label,
         note=note[:500],
         made_at=made_at,
     )
-    rows["until"] = pd.to_datetime(rows["until"], utc=True)
+    rows["until"] = pd.Series([until] * len(rows), dtype="datetime64[us, UTC]")
     warehouse.upsert(LABELS, rows)
     return symbols

@@ -5,12 +5,12 @@ import numpy as np
 from components.panels import Array, CandlePanel
 
 
-def body(panel: CandlePanel, previous_close: Array) -> Array:
+def body(panel: CandlePanel, _previous_close: Array) -> Array:
     """Close / open - 1: the move from the open to the close, as a fraction."""
     return panel.field("close") / panel.field("open") - 1
 
 
-def price_amplitude(panel: CandlePanel, previous_close: Array) -> Array:
+def price_amplitude(panel: CandlePanel, _previous_close: Array) -> Array:
     """Close - open, in the quote currency."""
     return panel.field("close") - panel.field("open")
 

@@ -43,8 +43,8 @@ def note(parts: Parts, manifest: str) -> None:
         "as_of": run.as_of,
         "status": run.status,
         "exit_code": run.exit_code,
-        "started_at": pd.Timestamp(run.started_at),
-        "finished_at": pd.Timestamp(run.finished_at),
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
         "counts": json.dumps(run.counts, sort_keys=True),
         "manifest": manifest,
     }
@@ -103,13 +103,17 @@ def _page(parts: Parts, alerts: tuple[Alert, ...]) -> str:
     watch, as_of = parts.watch, parts.run.as_of
     symbols, interval = list(watch.symbols), watch.interval
     carried = carried_now(parts)
-    bars = {} if carried is None else dict(zip(carried.symbols, carried.state["n_bars"], strict=True))
+    bars = (
+        {} if carried is None else dict(zip(carried.symbols, carried.state["n_bars"], strict=True))
+    )
     last = parts.warehouse.last_ts(symbols, interval, as_of)
     verdicts = parts.warehouse.read(
         VERDICTS,
         symbols=symbols,
         interval=interval,
-        since=min(last.values(), default=as_of) if len(symbols) < 500 else as_of - pd.Timedelta(days=14),
+        since=min(last.values(), default=as_of)
+        if len(symbols) < 500
+        else as_of - pd.Timedelta(days=14),
         as_of=as_of,
     )
     verdicts = verdicts[verdicts["judge"] == parts.ensemble.name]

@@ -34,7 +34,7 @@ def findings(parts: Parts, rows: pd.DataFrame, as_of: pd.Timestamp) -> list[Find
     scores = dict(iter(_scores(parts, symbols, ts, as_of).groupby("symbol")))
     moves = _moves(parts, ts, as_of)
     explained = []
-    for row in full.to_dict("records"):
+    for row in _records(full):
         others = moves.drop(row["symbol"], errors="ignore")
         finding = explain.explain(
             row,
@@ -49,7 +49,7 @@ def findings(parts: Parts, rows: pd.DataFrame, as_of: pd.Timestamp) -> list[Find
             finding = _corrected(parts, finding, row, as_of)
         explained.append(finding)
     explained.sort(key=lambda finding: (finding.p, -abs(finding.sigmas)))
-    return explained + [explain.briefly(row) for row in rest.to_dict("records")]
+    return explained + [explain.briefly(row) for row in _records(rest)]
 
 
 def _candles(
@@ -100,7 +100,7 @@ def _corrected(
     parts: Parts, finding: Finding, row: Mapping[str, Any], as_of: pd.Timestamp
 ) -> Finding:
     """The finding of a bar whose verdict turned, with both versions of the bar in words."""
-    versions = parts.warehouse.query(
+    rows = parts.warehouse.query(
         "select open, high, low, close, volume from candles "
         "where symbol = %(symbol)s and interval = %(interval)s and ts = %(ts)s "
         "and known_at <= %(as_of)s order by known_at desc limit 2",
@@ -110,8 +110,13 @@ def _corrected(
             "ts": row["ts"].to_pydatetime(),
             "as_of": as_of.to_pydatetime(),
         },
-    ).to_dict("records")
+    )
+    versions = _records(rows)
     bar = {name: row[name] for name in ("ts", "interval")}
     before = {**bar, "verdict": row["before"], **versions[-1]}
     now = {**bar, "verdict": row["verdict"], **versions[0]}
     return replace(finding, reasons=(*explain.correction(before, now), *finding.reasons))
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]

@@ -40,7 +40,7 @@ def plan(parts: Parts, as_of: pd.Timestamp) -> Iterator[list[CandleRequest]]:
     firsts = missing_bars(parts, as_of, as_of).groupby("symbol")["ts"].min()
     known = parts.warehouse.last_ts(list(firsts.index), parts.watch.interval, as_of)
     requests = [
-        _request(parts, symbol, first, as_of, as_of, recheck=symbol in known)
+        _request(parts, str(symbol), first, as_of, as_of, recheck=symbol in known)
         for symbol, first in firsts.sort_index().items()
     ]
     return _batches(parts, requests)

@@ -67,6 +67,7 @@ def _latest_snapshot(parts: Parts, as_of: pd.Timestamp) -> tuple[pd.Timestamp, S
 
 
 def snapshot_key(parts: Parts) -> str:
+    """Under which name the carried state of these settings lies in the lake."""
     return f"{parts.watch.interval}-{parts.ensemble.fingerprint}"
 
 
@@ -121,9 +122,7 @@ def _pieces(
 
 
 def _rebuilds(parts: Parts, symbols: tuple[str, ...], as_of: pd.Timestamp) -> Iterator[Piece]:
-    groups = [
-        symbols[i : i + REBUILT_TOGETHER] for i in range(0, len(symbols), REBUILT_TOGETHER)
-    ]
+    groups = [symbols[i : i + REBUILT_TOGETHER] for i in range(0, len(symbols), REBUILT_TOGETHER)]
     for group in parts.progress(groups, len(groups), "judging from the first bar"):
         rows = parts.warehouse.read(
             CANDLES, symbols=list(group), interval=parts.watch.interval, as_of=as_of

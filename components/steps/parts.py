@@ -25,7 +25,7 @@ class Progress(Protocol):
         """Pass ``items`` on, one by one."""
 
 
-def unseen(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+def unseen(items: Iterable[T], total: int, what: str) -> Iterator[T]:  # noqa: ARG001 - as Progress
     """Progress that nobody watches."""
     yield from items
 

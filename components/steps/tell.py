@@ -1,6 +1,9 @@
 """Tell: from verdicts and troubles to delivered messages, each thing once."""
 
 import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 import pandas as pd
 import stamina
@@ -63,16 +66,18 @@ def _market(parts: Parts, until: pd.Timestamp, as_of: pd.Timestamp) -> Made:
     rows = news(parts, until, as_of)
     if not len(rows):
         return []
-    rows = rows.assign(incident=[_incident(parts, row) for row in rows.itertuples()])
-    rows = rows[~rows["incident"].map(lambda i: i.id).isin(_told(parts, rows["incident"]))]
+    incidents = [_incident(parts, row) for row in rows.to_dict("records")]
+    rows = rows.assign(incident=pd.Series(incidents, index=rows.index, dtype=object))
+    rows = rows[~rows["incident"].map(lambda i: i.id).isin(_told(parts, incidents))]
     silenced = rows["symbol"].isin(quiet(parts, as_of))
     if silenced.any() and not parts.is_dry:
         _note(parts, "", list(rows.loc[silenced, "incident"]), as_of)
     made = []
-    by_bar = rows[~silenced].sort_values(["p", "symbol"]).groupby(["kind", "ts"])
-    for (kind, ts), group in sorted(by_bar, key=lambda pair: pair[0][1], reverse=True):
-        found = findings(parts, group, as_of)
-        incidents = list(group["incident"])
+    loud = rows[~silenced].sort_values(["p", "symbol"])
+    bars = loud[["ts", "kind"]].drop_duplicates().sort_values(["ts", "kind"], ascending=False)
+    for ts, kind in zip(bars["ts"], bars["kind"], strict=True):
+        group = loud[(loud["ts"] == ts) & (loud["kind"] == kind)]
+        found, incidents = findings(parts, group, as_of), list(group["incident"])
         alert = Alert(
             id=alert_id(incidents),
             kind=kind,
@@ -86,15 +91,15 @@ def _market(parts: Parts, until: pd.Timestamp, as_of: pd.Timestamp) -> Made:
     return made
 
 
-def _incident(parts: Parts, row: object) -> Incident:
-    bar = (row.kind, row.symbol, parts.watch.interval, row.ts)  # type: ignore[attr-defined]
-    if row.kind == "anomaly":  # type: ignore[attr-defined]
+def _incident(parts: Parts, row: Mapping[Any, Any]) -> Incident:
+    bar = (row["kind"], row["symbol"], parts.watch.interval, row["ts"])
+    if row["kind"] == "anomaly":
         return Incident(*bar)
     # A bar may turn twice: each turn is told.
-    return Incident(*bar, what=row.verdict, version=row.known_at.isoformat())  # type: ignore[attr-defined]
+    return Incident(*bar, what=row["verdict"], version=row["known_at"].isoformat())
 
 
-def _told(parts: Parts, incidents: pd.Series) -> set[str]:
+def _told(parts: Parts, incidents: list[Incident]) -> set[str]:
     rows = parts.warehouse.query(
         "select id from incidents where id = any(%(ids)s)",
         {"ids": [incident.id for incident in incidents]},
@@ -118,7 +123,7 @@ def _keep(parts: Parts, made: Made, as_of: pd.Timestamp) -> None:
             }
             parts.warehouse.upsert(ALERTS, pd.DataFrame([row]))
             for channel in parts.channels:
-                _note_delivery(parts, channel.name, [alert.id], "", pd.NaT)
+                _note_delivery(parts, channel.name, [alert.id], "", None)
 
 
 def _note(parts: Parts, told_by: str, incidents: list[Incident], as_of: pd.Timestamp) -> None:
@@ -150,7 +155,7 @@ def _deliver(parts: Parts, channel: Channel, as_of: pd.Timestamp) -> bool:
         parts.run.undelivered.append(f"{channel.name}: {error}")
         return False
     ids = [alert.id for alert in message.alerts] or [message.id]
-    _note_delivery(parts, channel.name, ids, message.id, pd.Timestamp(parts.clock()))
+    _note_delivery(parts, channel.name, ids, message.id, parts.clock())
     return True
 
 
@@ -189,10 +194,8 @@ def _cleared(parts: Parts, channel: Channel, message: Message) -> bool:
 
 
 def _note_delivery(
-    parts: Parts, channel: str, ids: list[str], message_id: str, delivered_at: pd.Timestamp
+    parts: Parts, channel: str, ids: list[str], message_id: str, delivered_at: datetime | None
 ) -> None:
-    rows = pd.DataFrame({"alert_id": ids}).assign(
-        channel=channel, message_id=message_id, delivered_at=delivered_at
-    )
-    rows["delivered_at"] = pd.to_datetime(rows["delivered_at"], utc=True)
+    rows = pd.DataFrame({"alert_id": ids}).assign(channel=channel, message_id=message_id)
+    rows["delivered_at"] = pd.Series([delivered_at] * len(rows), dtype="datetime64[us, UTC]")
     parts.warehouse.upsert(DELIVERIES, rows)

@@ -32,7 +32,8 @@ def alerts(
     for symbol, failure in failed.items():
         found[f"failed {symbol}"] = [_incident(parts, symbol, last.get(symbol), failure.kind)]
     stale, missing = {}, {}
-    for symbol, ts in late.groupby("symbol")["ts"]:
+    for name, ts in late.groupby("symbol")["ts"]:
+        symbol = str(name)
         trailing = ts if symbol not in last else ts[ts > last[symbol]]
         inner = ts[~ts.isin(trailing)]
         if len(trailing):
@@ -41,9 +42,8 @@ def alerts(
         if len(inner):
             found[f"missing {symbol}"] = [_incident(parts, symbol, t, "missing") for t in inner]
             missing[symbol] = list(inner)
-    for row in aside.itertuples():
-        key = f"aside {row.check_name} {row.symbol}"
-        found[key] = [_incident(parts, row.symbol, row.ts, row.check_name)]
+    for check, symbol, ts in zip(aside["check_name"], aside["symbol"], aside["ts"], strict=True):
+        found[f"aside {check} {symbol}"] = [_incident(parts, symbol, ts, check)]
 
     told = _told(parts, [i for group in found.values() for i in group])
     news = {key: [i for i in group if i.id not in told] for key, group in found.items()}

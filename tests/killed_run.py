@@ -1,0 +1,233 @@
+"""Daily runs that kill themselves, each in a process of its own, at a named place.
+
+``python -m tests.killed_run`` reads one job a line from its input (JSON: folder, postgres_url,
+settings, as_of, place), does it in a forked child and answers with the number of the signal
+that ended the child; 0 when the run came to its end.
+"""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from itertools import count
+from pathlib import Path
+
+import pandas as pd
+
+# Imported before the fork, so that a child has only its run to do.
+from components import steps, warehouse, wiring  # noqa: F401
+from components.connection import Connection
+from components.steps import gather, tell
+from components.steps.runner import Runner
+from tests.worlds import World
+
+# So few instruments a batch, that a run has several.
+BATCH = 2
+
+# Steps of a run over two batches: plan, twice (fetch, refine, load), recall, judge, record, keep,
+# tell, close.
+N_STEPS = 13
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Killed(Runner):
+    """Dies when so many steps were done."""
+
+    def __init__(self, n_steps):
+        super().__init__()
+        self.left = n_steps
+
+    def __call__(self, step, parts, *args):
+        """Call the step, unless its time has come."""
+        if self.left == 0:
+            die()
+        self.left -= 1
+        result = super().__call__(step, parts, *args)
+        if self.left == 0 and step is steps.close:
+            die()
+        return result
+
+
+def wrap(owner, name, replace):
+    setattr(owner, name, replace(getattr(owner, name)))
+
+
+def nth(n, *, after=False):
+    """Die at the n-th call, before it or after it."""
+    calls = count(1)
+
+    def replace(function):
+        def called(*args, **options):
+            is_last = next(calls) == n
+            if is_last and not after:
+                die()
+            result = function(*args, **options)
+            if is_last:
+                die()
+            return result
+
+        return called
+
+    return replace
+
+
+def linked(n, *, after=False):
+    """A raw or processed object of the lake is written beside its place, and then linked."""
+    wrap(os, "link", nth(n, after=after))
+
+
+def renamed(n, *, after=False):
+    """The state, the mail, the report and the manifest are written beside, and then renamed."""
+    wrap(os, "replace", nth(n, after=after))
+
+
+def half_written(suffix, n=1):
+    """Half of a file's bytes have reached the disk."""
+    names, files = {}, count(1)
+
+    def remembered(make):
+        def called(*args, **options):
+            descriptor, name = make(*args, **options)
+            names[descriptor] = name
+            return descriptor, name
+
+        return called
+
+    def halved(flush):
+        def called(descriptor):
+            if names.pop(descriptor, "-").endswith(suffix) and next(files) == n:
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+                flush(descriptor)
+                die()
+            flush(descriptor)
+
+        return called
+
+    wrap(tempfile, "mkstemp", remembered)
+    wrap(os, "fsync", halved)
+
+
+def half_copied(table):
+    """The server has half of the rows that go to ``table``."""
+    wanted = []
+
+    class Half(warehouse.CopySource):
+        def read(self, size):
+            piece = super().read(size)
+            if wanted:
+                if wanted.pop() == "half":
+                    die()
+                wanted.append("half")
+                return piece[: len(piece) // 2]
+            return piece
+
+    def noting(store):
+        def called(self, cursor, into, part):
+            wanted[:] = ["begin"] if into.name == table else []
+            return store(self, cursor, into, part)
+
+        return called
+
+    warehouse.CopySource = Half
+    wrap(warehouse.Warehouse, "_store", noting)
+
+
+def committed(table, n=1, *, after=False):
+    """The n-th transaction that wrote to ``table`` is about to be committed, or just was."""
+    written, times = [], count(1)
+
+    def noting(store):
+        def called(self, cursor, into, part):
+            written.append(into.name)
+            return store(self, cursor, into, part)
+
+        return called
+
+    def ending(commit):
+        def called(self):
+            is_last = table in written and next(times) == n
+            written.clear()
+            if is_last and not after:
+                die()
+            commit(self)
+            if is_last:
+                die()
+
+        return called
+
+    wrap(warehouse.Warehouse, "_store", noting)
+    wrap(Connection, "_commit", ending)
+
+
+def sent(n):
+    """A message has gone out over the n-th channel and that is not noted yet."""
+    wrap(tell, "_send", nth(n, after=True))
+
+
+PLACES = {
+    "lake: half a body": lambda: half_written("", 1),
+    "lake: before a body's link": lambda: linked(1),
+    "lake: between two bodies": lambda: linked(1, after=True),
+    "lake: bodies there, manifest not": lambda: linked(3),
+    "lake: manifest there": lambda: linked(3, after=True),
+    "lake: half a Parquet file": lambda: half_written("", 4),
+    "lake: between two Parquet files": lambda: linked(4, after=True),
+    "lake: before the state's rename": lambda: renamed(1),
+    "lake: after the state's rename": lambda: renamed(1, after=True),
+    "warehouse: half of the candles copied": lambda: half_copied("candles"),
+    "warehouse: before the candles' commit": lambda: committed("candles"),
+    "warehouse: after the candles' commit": lambda: committed("candles", after=True),
+    "warehouse: before the second candles' commit": lambda: committed("candles", 2),
+    "warehouse: half of the verdicts copied": lambda: half_copied("verdicts"),
+    "warehouse: before the verdicts' commit": lambda: committed("verdicts"),
+    "warehouse: after the market's commit": lambda: committed("market", after=True),
+    "tell: before the alerts' commit": lambda: committed("alerts"),
+    "tell: alerts stored, nothing sent": lambda: committed("alerts", after=True),
+    "tell: half a mail": lambda: half_written(".part"),
+    "tell: before the mail's rename": lambda: renamed(2),
+    "tell: mail sent, delivery not noted": lambda: sent(1),
+    "tell: delivery noted, console not told": lambda: committed("deliveries", 2, after=True),
+    "tell: console told, delivery not noted": lambda: sent(2),
+    "close: report there, manifest not": lambda: renamed(3, after=True),
+    "close: half a manifest": lambda: renamed(4),
+    "close: before the run's commit": lambda: committed("runs"),
+    "close: after the run's commit": lambda: committed("runs", after=True),
+}
+
+
+def prepared(place) -> Runner:
+    """A runner, and the process made ready to die at ``place``."""
+    if isinstance(place, int):
+        return Killed(place)
+    PLACES[place]()
+    return Runner()
+
+
+def child(job) -> None:
+    # The channel to the test carries answers only.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    gather.BATCH = BATCH
+    world = World(Path(job["folder"]), job["postgres_url"], job["settings"])
+    world.run(pd.Timestamp(job["as_of"]), prepared(job["place"]))
+
+
+def main() -> None:
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                child(json.loads(line))
+                code = 0
+            finally:
+                os._exit(code)
+        _, ended = os.waitpid(pid, 0)
+        print(os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else -os.WEXITSTATUS(ended), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
