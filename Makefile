@@ -10,11 +10,13 @@ help:  ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
 
 demo: .venv/.local  ## The whole daily pipeline on packaged history: the morning after 2010-05-06
-	@mkdir -p var/demo && cd var/demo && $(WITHOUT_SETTINGS) \
-	TREMOR_SOURCE=sample TREMOR_STATE_DIR="$(CURDIR)/var/demo" \
+	@mkdir -p "$(DEMO)" && cd "$(DEMO)" && $(WITHOUT_SETTINGS) \
+	TREMOR_SOURCE=sample TREMOR_STATE_DIR="$(DEMO)" \
 	"$(CURDIR)/$(BIN)/python" "$(CURDIR)/main.py" run --as-of 2010-05-07T12:00
-	@echo "e-mail: $(CURDIR)/var/demo/outbox"
-	@echo "look around: TREMOR_STATE_DIR=var/demo $(BIN)/python main.py status"
+	@echo "e-mail: $(DEMO)/outbox"
+	@echo "look around: TREMOR_STATE_DIR=$(DEMO) $(BIN)/python main.py status"
+
+DEMO ?= $(CURDIR)/var/demo
 
 # The demo mails nobody: neither .env nor the shell's settings reach it.
 WITHOUT_SETTINGS := env $$(env | sed -n 's/^\(TREMOR_[A-Z_]*\)=.*/-u \1/p')

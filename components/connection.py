@@ -54,8 +54,10 @@ def normalised(url: str) -> str:
         )
     cleaned = f"postgresql://{rest}"
     try:
-        parse_dsn(cleaned)
-    except psycopg2.Error:
+        ports = parse_dsn(cleaned).get("port", "")
+        if not all(port.isdecimal() for port in ports.split(",") if port):
+            raise ValueError(ports)
+    except (psycopg2.Error, ValueError):
         raise SettingsError(
             "TREMOR_WAREHOUSE_URL cannot be read. Write postgresql://user:password@host:5432/"
             "database, with %-codes for special characters in the password."

@@ -15,16 +15,40 @@ TYPES = {
     "json": "jsonb",
 }
 
-# Each staged row looks up the version in force at its known_at; the key's index answers.
-NEW_VERSIONS = """
-INSERT INTO {table} ({columns})
-SELECT {staged_columns} FROM {staged} AS staged
+# The version in force at the staged row's known_at, looked up in the key's index.
+LOOKED_UP = """
 LEFT JOIN LATERAL (
     SELECT true AS found, {values} FROM {table} AS stored
     WHERE {same_bar} AND stored.known_at <= staged.known_at
     ORDER BY stored.known_at DESC LIMIT 1
 ) AS old ON true
+"""
+
+# The same for staged rows that share one known_at: each instrument's span is read once.
+JOINED = """
+LEFT JOIN (
+    SELECT true AS found, stored.* FROM {spans} AS span, LATERAL (
+        SELECT DISTINCT ON ({within}) * FROM {table} AS stored
+        WHERE {same_instrument} AND stored.ts BETWEEN span.first_ts AND span.last_ts
+        AND stored.known_at <= (SELECT known_at FROM {staged} LIMIT 1)
+        ORDER BY {within_descending}, stored.known_at DESC
+    ) AS stored
+) AS old ON {same_old_bar}
+"""
+
+NEW_VERSIONS = """
+INSERT INTO {table} ({columns})
+SELECT {staged_columns} FROM {staged} AS staged %s
 WHERE old.found IS NULL OR ({staged_values}) IS DISTINCT FROM ({old_values})
+"""
+
+ANY_IN_SPANS = """
+SELECT EXISTS (
+    SELECT FROM {spans} AS span, LATERAL (
+        SELECT FROM {table} AS stored
+        WHERE {same_instrument} AND stored.ts BETWEEN span.first_ts AND span.last_ts LIMIT 1
+    ) AS stored
+)
 """
 
 NEW_ROWS = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {staged}"
@@ -72,16 +96,19 @@ def known_at_index(table: Table) -> str:
     return f"{table.name}_known_at"
 
 
-def upsert(table: Table, staged: str) -> sql.Composed:
+def upsert(
+    table: Table, staged: sql.Composable, spans: sql.Composable | None = None
+) -> sql.Composed:
     """Write the one statement that stores the staged rows which are new or changed."""
-    statement = NEW_VERSIONS if table.versioned else NEW_ROWS
-    if table.values:
-        statement += OR_CHANGED
-    else:
-        statement += "ON CONFLICT DO NOTHING"
+    statement = NEW_ROWS
+    if table.versioned:
+        statement = NEW_VERSIONS % (LOOKED_UP if spans is None else JOINED)
+    statement += OR_CHANGED if table.values else "ON CONFLICT DO NOTHING"
+    within = [name for name in table.bar_key if name not in instrument(table)]
     return sql.SQL(statement).format(
         table=sql.Identifier(table.name),
-        staged=sql.Identifier("pg_temp", staged),
+        staged=staged,
+        spans=spans,
         columns=names(table.columns),
         staged_columns=names(table.columns, of="staged"),
         key=names(table.key),
@@ -91,10 +118,43 @@ def upsert(table: Table, staged: str) -> sql.Composed:
         stored_values=names(table.values, of=table.name),
         new_values=names(table.values, of="excluded"),
         same_bar=_equal(table.bar_key, "stored", "staged"),
+        same_old_bar=_equal(table.bar_key, "old", "staged"),
+        same_instrument=_equal(instrument(table), "stored", "span"),
+        within=names(within, of="stored"),
+        within_descending=_descending(within, "stored"),
         assignments=sql.SQL(", ").join(
             sql.SQL("{} = {}").format(sql.Identifier(name), sql.Identifier("excluded", name))
             for name in table.values
         ),
+    )
+
+
+def instrument(table: Table) -> tuple[str, ...]:
+    """Name the key's columns before ``ts``: what a series of bars has in common."""
+    return table.key[: table.key.index("ts")] if "ts" in table.key else ()
+
+
+def create_staged(table: Table, name: sql.Composable) -> sql.Composed:
+    """Write a temporary table of the same columns, without any index."""
+    return sql.SQL("CREATE TEMP TABLE {} (LIKE {}) ON COMMIT DROP").format(
+        name, sql.Identifier(table.name)
+    )
+
+
+def create_spans(table: Table, name: sql.Composable) -> sql.Composed:
+    """Write a temporary table of the instruments' first and last ``ts``."""
+    return sql.SQL(
+        "CREATE TEMP TABLE {} ON COMMIT DROP AS "
+        "SELECT {}, ts AS first_ts, ts AS last_ts FROM {} LIMIT 0"
+    ).format(name, names(instrument(table)), sql.Identifier(table.name))
+
+
+def any_in_spans(table: Table, spans: sql.Composable) -> sql.Composed:
+    """Write the question whether any stored bar lies in the spans."""
+    return sql.SQL(ANY_IN_SPANS).format(
+        spans=spans,
+        table=sql.Identifier(table.name),
+        same_instrument=_equal(instrument(table), "stored", "span"),
     )
 
 
@@ -113,9 +173,7 @@ def select(
     ]
     source = source or sql.Identifier(table.name)
     every = sql.SQL(" AND ").join([sql.SQL("true"), *conditions])
-    descending = sql.SQL(", ").join(
-        sql.SQL("{} DESC").format(sql.Identifier(table.name, name)) for name in table.bar_key
-    )
+    descending = _descending(table.bar_key, table.name)
     if table.versioned:
         return sql.SQL(LATEST).format(
             bar_key=names(table.bar_key, of=table.name),
@@ -139,3 +197,9 @@ def _equal(columns: Iterable[str], left: str, right: str) -> sql.Composed:
 def create_schema(name: str) -> sql.Composed:
     """Write the schema's definition."""
     return sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name))
+
+
+def _descending(columns: Iterable[str], of: str) -> sql.Composed:
+    return sql.SQL(", ").join(
+        sql.SQL("{} DESC").format(sql.Identifier(of, name)) for name in columns
+    )

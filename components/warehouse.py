@@ -8,16 +8,14 @@ from typing import Any
 import pandas as pd
 from psycopg2 import sql as pg
 
-from components import migrations, sql
+from components import loading, migrations, sql
 from components.connection import Connection
 from components.errors import WarehouseError
-from components.rows import CopySource, decoded, prepared, versions
+from components.rows import decoded, prepared, versions
 from components.tables import CANDLES, TABLES, Table
 
 # After so many new rows the planner's idea of the table is out of date.
 ANALYZE_FROM = 50_000
-
-STAGED = "staged"
 
 LAST_TS = """
 SELECT wanted.symbol, newest.ts FROM unnest(%(symbols)s::text[]) AS wanted (symbol),
@@ -141,7 +139,7 @@ class Warehouse:
         if not parts:
             return 0
         with self.transaction() as cursor:
-            count = sum(self._store(cursor, table, part) for part in parts)
+            count = sum(loading.store(cursor, table, part) for part in parts)
             self._grown[table.name] = self._grown.get(table.name, 0) + count
         return count
 
@@ -210,20 +208,6 @@ class Warehouse:
         """Count each symbol's bars: symbol, first_ts, last_ts, n_bars. Reads all history."""
         params = {"symbols": list(symbols), "interval": interval, "as_of": as_of}
         return self.query(BARS, params)
-
-    def _store(self, cursor: Any, table: Table, part: Any) -> int:
-        staged, target = pg.Identifier(STAGED), pg.Identifier(table.name)
-        cursor.execute(pg.SQL("CREATE TEMP TABLE {} (LIKE {})").format(staged, target))
-        copy = pg.SQL("COPY pg_temp.{} FROM STDIN (FORMAT csv)").format(staged)
-        cursor.copy_expert(copy, CopySource(part), size=1 << 20)
-        # An index lookup a row is right for ten rows and for a million; a plan made while the
-        # table was still empty would scan it whole for each.
-        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
-        cursor.execute(sql.upsert(table, STAGED))
-        count = int(cursor.rowcount)
-        cursor.execute(pg.SQL("DROP TABLE pg_temp.{}").format(staged))
-        cursor.execute("SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on")
-        return count
 
     def _copied(
         self,

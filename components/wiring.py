@@ -49,6 +49,7 @@ def open_parts(
         ensemble.require_resolvable(per_year)
     stamp = pd.Timestamp(as_of).strftime("%Y%m%dT%H%M%SZ")
     run_id = f"{command}-{stamp}"
+    lake = Lake(settings.lake_root)
     channels = _channels(settings, report=f"{settings.lake_root}/runs/{run_id}/report.html")
 
     with ExitStack() as stack:
@@ -65,7 +66,7 @@ def open_parts(
                 heartbeat_url=settings.heartbeat_url.get_secret_value(),
             ),
             source=source,
-            lake=Lake(settings.lake_root),
+            lake=lake,
             warehouse=warehouse,
             calendars=calendars,
             ensemble=ensemble,

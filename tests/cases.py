@@ -1,4 +1,4 @@
-"""One row a registered detector: what the law suites run over."""
+"""One row a registered detector or source: what the law suites run over."""
 
 from dataclasses import dataclass
 
@@ -26,4 +26,19 @@ DETECTOR_CASES = [
         exempt=((4, "the base system's rule reads all history"),),
     ),
     DetectorCase("volatility_zscore", DETECTORS["volatility_zscore"]),
+]
+
+
+@dataclass(frozen=True)
+class SourceCase:
+    """A source, how to open it over something that answers, and an instrument it has."""
+
+    name: str
+    symbol: str
+
+
+SOURCE_CASES = [
+    SourceCase("files", "ACME-USD"),
+    SourceCase("sample", "MSFT"),
+    SourceCase("yahoo", "ACME"),
 ]

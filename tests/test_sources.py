@@ -3,7 +3,7 @@
 import gzip
 import os
 import pickle
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from components.sessions import Calendars
 from components.sources import SOURCES, check_symbol, open_source
 from components.sources.bars import actions_frame, candles_frame, significant, undo_splits
 from components.sources.sheets import parse_sheet
+from tests.cases import SOURCE_CASES
 from tests.yahoo_stand_in import (
     DELISTED,
     DROPPED,
@@ -56,21 +57,6 @@ def opened(url, tmp_path, timeout_s=5.0):
         timeout_s=timeout_s,
         cache_dir=tmp_path / "yfinance",
     )
-
-
-@dataclass(frozen=True)
-class SourceCase:
-    """A source, how to open it over something that answers, and an instrument it has."""
-
-    name: str
-    symbol: str
-
-
-SOURCE_CASES = [
-    SourceCase("files", "ACME-USD"),
-    SourceCase("sample", "MSFT"),
-    SourceCase("yahoo", "ACME"),
-]
 
 
 @pytest.fixture(params=SOURCE_CASES, ids=lambda case: case.name)

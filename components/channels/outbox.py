@@ -5,6 +5,8 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from email.headerregistry import Address
+from functools import cached_property
 from pathlib import Path
 
 from components.channels.letter import address, digest, letter
@@ -26,11 +28,13 @@ class Outbox:
     report: str = ""
     name: str = "outbox"
 
+    def __post_init__(self) -> None:
+        """Refuse malformed settings before the first message."""
+        _ = self._from, self._to
+
     def send(self, message: Message) -> None:
         """Write the message's file; see ``Channel``."""
-        sender = address(self.sender, "TREMOR_ALERT_FROM")
-        recipients = tuple(address(text, "TREMOR_ALERT_TO") for text in self.recipients)
-        mail = letter(message, sender, recipients, self.clock(), self.report)
+        mail = letter(message, self._from, self._to, self.clock(), self.report)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write(self.folder / file_name(message), mail.as_bytes())
@@ -40,6 +44,14 @@ class Outbox:
                 "permissions and the disk's space.",
                 retryable=False,
             ) from error
+
+    @cached_property
+    def _from(self) -> Address:
+        return address(self.sender, "TREMOR_ALERT_FROM")
+
+    @cached_property
+    def _to(self) -> tuple[Address, ...]:
+        return tuple(address(text, "TREMOR_ALERT_TO") for text in self.recipients)
 
 
 def file_name(message: Message) -> str:

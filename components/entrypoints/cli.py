@@ -53,7 +53,8 @@ def command_line(daily: Callable[..., "RunSummary"]) -> None:
         # Wrong arguments, as the parser tells them.
         if not hasattr(error, "format_message"):
             raise
-        typer.echo(f"error: {error.format_message()} See `python main.py --help`.", err=True)
+        said = error.format_message().rstrip(".")
+        typer.echo(f"error: {said}. See `python main.py --help`.", err=True)
         code = 2
     sys.exit(code or 0)
 
@@ -89,7 +90,8 @@ def run(
     from components.steps.runner import Runner
 
     settings = _settings(source=source, symbols=symbols, interval=interval)
-    summary = context.obj(settings, _instant(as_of, "--as-of"), Runner(_progress), dry=dry_run)
+    instant = _past(_instant(as_of, "--as-of"), "--as-of")
+    summary = context.obj(settings, instant, Runner(_progress), dry=dry_run)
     return _finished(summary)
 
 
@@ -252,6 +254,15 @@ def _instant(text: str | None, option: str) -> "pd.Timestamp":
         raise SettingsError(f"{option} {text!r} is no date. Write it as 2024-03-12.")
     utc = instant.tz_localize("UTC") if instant.tzinfo is None else instant.tz_convert("UTC")
     return utc.floor("s")
+
+
+def _past(instant: "pd.Timestamp", option: str) -> "pd.Timestamp":
+    """Refuse the future, of which nothing is known, and times before 1970."""
+    if instant > _instant(None, "now"):
+        raise SettingsError(f"{option} {instant:%Y-%m-%d %H:%M} UTC is still to come.")
+    if instant.year < 1970:
+        raise SettingsError(f"{option} {instant.date()} is before 1970, where history begins here.")
+    return instant
 
 
 def _progress(items: Any, total: int, what: str) -> Any:

@@ -6,6 +6,7 @@ import pandas as pd
 from components.carried import Snapshot, from_arrow
 from components.steps.judging import snapshot_key
 from components.steps.parts import Parts
+from components.words import counted
 
 FIRST_YEAR = 1970
 
@@ -53,5 +54,5 @@ def budget_in_words(parts: Parts) -> str:
     rate = rows["n_anomalies"].sum() / years
     return (
         f"Stated: {stated}. Realised so far: {rate:.1f}, counted over {years:,.1f} "
-        f"instrument years of {rows['symbol'].nunique():,} instruments."
+        f"instrument years of {counted(rows['symbol'].nunique(), 'instrument')}."
     )

