@@ -16,17 +16,16 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.errors import LakeError
 from components.objects import open_objects, segment
 from components.records import CandleRequest, Failure, RawBatch, RawReply
+from components.rows import prepared
 from components.tables import CANDLES, RAW_OBJECTS
 
 STAMP = "%Y%m%dT%H%M%SZ"
-
-ARROW_KINDS = {"text": pa.string(), "timestamp": pa.timestamp("us", "UTC"), "float": pa.float64()}
-CANDLE_SCHEMA = pa.schema([(name, ARROW_KINDS[kind]) for name, kind in CANDLES.columns.items()])
 
 
 class Lake:
@@ -94,15 +93,14 @@ class Lake:
     def put_candles(self, candles: pd.DataFrame) -> list[str]:
         """Write accepted candles by year; the same rows give the same bytes under the same keys."""
         keys = []
-        ordered = candles.sort_values(list(CANDLES.key), kind="stable")
-        by_file = ordered.groupby([ordered["interval"], ordered["ts"].dt.year])
-        for (interval, year), rows in by_file:
-            table = pa.Table.from_pandas(rows, schema=CANDLE_SCHEMA, preserve_index=False)
+        ready = prepared(candles, CANDLES)
+        for interval, year in _files_of(ready):
+            is_in = pc.and_(pc.equal(ready["interval"], interval), pc.equal(_year(ready), year))
             sink = pa.BufferOutputStream()
-            pq.write_table(table.replace_schema_metadata(None), sink, compression="zstd")
+            pq.write_table(ready.filter(is_in), sink, compression="zstd")
             body = sink.getvalue().to_pybytes()
             name = hashlib.sha256(body).hexdigest()[:16]
-            key = f"processed/candles/interval={segment(str(interval))}/year={year}/{name}.parquet"
+            key = f"processed/candles/interval={segment(interval)}/year={year}/{name}.parquet"
             self.objects.put_once(key, body)
             keys.append(key)
         return keys
@@ -148,6 +146,16 @@ class Lake:
         """The manifests of all runs."""
         keys = [key for key in self.objects.list("runs/") if key.endswith("/manifest.json")]
         return [self.objects.get(key) for key in keys]
+
+
+def _year(rows: pa.Table) -> pa.ChunkedArray:
+    return pc.year(rows["ts"])
+
+
+def _files_of(rows: pa.Table) -> list[tuple[str, int]]:
+    pairs = pa.table({"interval": rows["interval"], "year": _year(rows)})
+    found = pairs.group_by(["interval", "year"]).aggregate([])
+    return sorted((row["interval"], row["year"]) for row in found.to_pylist())
 
 
 def _stamp(instant: pd.Timestamp) -> str:

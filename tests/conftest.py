@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import psycopg2
 import pytest
 
@@ -18,6 +19,10 @@ from tests.worlds import World
 LACKING = ("the folder ../shared/data is not beside this checkout",)
 
 _numbers = itertools.count()
+
+# A machine under load is slow, and that is no failure; the same examples on every run.
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

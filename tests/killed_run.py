@@ -2,7 +2,8 @@
 
 ``python -m tests.killed_run`` reads one job a line from its input (JSON: folder, postgres_url,
 settings, as_of, place), does it in a forked child and answers with the number of the signal
-that ended the child; 0 when the run came to its end.
+that ended the child; 0 when the run came to its end. A job whose place is null is a whole run,
+done in this process: the children then have their imports and compiled code from it.
 """
 
 import json
@@ -10,16 +11,18 @@ import os
 import signal
 import sys
 import tempfile
+from contextlib import redirect_stdout
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pandas as pd
 
-# Imported before the fork, so that a child has only its run to do.
-from components import steps, warehouse, wiring  # noqa: F401
+from components import loading, steps
 from components.connection import Connection
-from components.steps import gather, tell
+from components.steps import gather
 from components.steps.runner import Runner
+from components.warehouse import Warehouse
 from tests.worlds import World
 
 # So few instruments a batch, that a run has several.
@@ -99,7 +102,8 @@ def half_written(suffix, n=1):
 
     def halved(flush):
         def called(descriptor):
-            if names.pop(descriptor, "-").endswith(suffix) and next(files) == n:
+            name = names.pop(descriptor, None)
+            if name and name.endswith(suffix) and next(files) == n:
                 os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
                 flush(descriptor)
                 die()
@@ -115,7 +119,7 @@ def half_copied(table):
     """The server has half of the rows that go to ``table``."""
     wanted = []
 
-    class Half(warehouse.CopySource):
+    class Half(loading.CopySource):
         def read(self, size):
             piece = super().read(size)
             if wanted:
@@ -125,25 +129,26 @@ def half_copied(table):
                 return piece[: len(piece) // 2]
             return piece
 
-    def noting(store):
-        def called(self, cursor, into, part):
+    def noting(upsert):
+        def called(self, into, rows):
             wanted[:] = ["begin"] if into.name == table else []
-            return store(self, cursor, into, part)
+            return upsert(self, into, rows)
 
         return called
 
-    warehouse.CopySource = Half
-    wrap(warehouse.Warehouse, "_store", noting)
+    loading.CopySource = Half
+    wrap(Warehouse, "upsert", noting)
 
 
 def committed(table, n=1, *, after=False):
     """The n-th transaction that wrote to ``table`` is about to be committed, or just was."""
     written, times = [], count(1)
 
-    def noting(store):
-        def called(self, cursor, into, part):
+    def noting(upsert):
+        def called(self, into, rows):
+            # Noted before: the commit is inside, unless the caller holds a transaction.
             written.append(into.name)
-            return store(self, cursor, into, part)
+            return upsert(self, into, rows)
 
         return called
 
@@ -159,13 +164,13 @@ def committed(table, n=1, *, after=False):
 
         return called
 
-    wrap(warehouse.Warehouse, "_store", noting)
+    wrap(Warehouse, "upsert", noting)
     wrap(Connection, "_commit", ending)
 
 
 def sent(n):
     """A message has gone out over the n-th channel and that is not noted yet."""
-    wrap(tell, "_send", nth(n, after=True))
+    wrap(sys.modules["components.steps.tell"], "_send", nth(n, after=True))
 
 
 PLACES = {
@@ -207,26 +212,33 @@ def prepared(place) -> Runner:
     return Runner()
 
 
-def child(job) -> None:
-    # The channel to the test carries answers only.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    gather.BATCH = BATCH
+def do(job) -> None:
     world = World(Path(job["folder"]), job["postgres_url"], job["settings"])
-    world.run(pd.Timestamp(job["as_of"]), prepared(job["place"]))
+    run = Runner() if job["place"] is None else prepared(job["place"])
+    # This program's own output carries answers only.
+    with redirect_stdout(sys.stderr):
+        world.run(pd.Timestamp(job["as_of"]), run)
+
+
+def forked(job) -> int:
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            do(job)
+            code = 0
+        finally:
+            os._exit(code)
+    _, ended = os.waitpid(pid, 0)
+    return os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else -os.WEXITSTATUS(ended)
 
 
 def main() -> None:
+    wrap(gather, "_batches", lambda batches: partial(batches, size=BATCH))
     for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                child(json.loads(line))
-                code = 0
-            finally:
-                os._exit(code)
-        _, ended = os.waitpid(pid, 0)
-        print(os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else -os.WEXITSTATUS(ended), flush=True)  # noqa: T201
+        job = json.loads(line)
+        answer = do(job) if job["place"] is None else forked(job)
+        print(answer or 0, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,10 +1,17 @@
 """The real command line in a process of its own, and what a person sees of it."""
 
+import atexit
+import json
 import os
 import re
+import resource
+import runpy
 import subprocess
 import sys
+import tempfile
+import traceback
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import psycopg2
@@ -64,7 +71,7 @@ def environment(world, **settings):
     return {**kept, **{f"TREMOR_{k.upper()}": str(v) for k, v in values.items() if v is not None}}
 
 
-def begin(world, *arguments, preexec_fn=None, **settings):
+def begin(world, *arguments, **settings):
     """Start ``python main.py ...`` in the world's folder, where no ``.env`` lies."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "main.py"), *arguments],
@@ -74,7 +81,6 @@ def begin(world, *arguments, preexec_fn=None, **settings):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=preexec_fn,
     )
 
 
@@ -84,6 +90,83 @@ def end(process) -> Seen:
     return Seen(process.returncode, out, err)
 
 
-def tremor(world, *arguments, preexec_fn=None, **settings) -> Seen:
-    """Do ``python main.py ...``; keyword arguments are settings, None leaves one out."""
-    return end(begin(world, *arguments, preexec_fn=preexec_fn, **settings))
+def tremor(world, *arguments, largest_file=None, **settings) -> Seen:
+    """Do ``python main.py ...`` in a process of its own, forked from one that imported it all.
+
+    Keyword arguments are settings, None leaves one out; no file may grow larger than
+    ``largest_file`` bytes.
+    """
+    job = {
+        "arguments": arguments,
+        "folder": str(world.folder),
+        "environment": environment(world, **settings),
+        "largest_file": largest_file,
+    }
+    server = _server()
+    server.stdin.write(json.dumps(job) + "\n")
+    server.stdin.flush()
+    return Seen(*json.loads(server.stdout.readline()))
+
+
+@lru_cache(maxsize=1)
+def _server():
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.terminal"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(server.stdin.close)
+    return server
+
+
+def _do(job, out, err) -> None:
+    """Be ``python main.py``, whose standard streams are two files."""
+    os.dup2(out.fileno(), 1)
+    os.dup2(err.fileno(), 2)
+    sys.stdin, sys.stdout, sys.stderr = open(os.devnull), open(1, "w"), open(2, "w")  # noqa: PTH123, SIM115
+    os.chdir(job["folder"])
+    os.environ.clear()
+    os.environ.update(job["environment"])
+    sys.argv = ["main.py", *job["arguments"]]
+    if job["largest_file"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"], resource.RLIM_INFINITY))
+    runpy.run_path(str(ROOT / "main.py"), run_name="__main__")
+
+
+def _forked(job) -> list:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                _do(job, out, err)
+                code = 0
+            except SystemExit as leaving:
+                code = leaving.code or 0
+            except BaseException:  # noqa: BLE001 - what python prints of a bug
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        _, ended = os.waitpid(pid, 0)
+        out.seek(0)
+        err.seek(0)
+        return [os.waitstatus_to_exitcode(ended), out.read().decode(), err.read().decode()]
+
+
+def main() -> None:
+    """Do one job a line, each in a child."""
+    # What every run imports; the children have it from here.
+    import components.charts
+    import components.steps
+    import components.wiring  # noqa: F401
+
+    for line in sys.stdin:
+        print(json.dumps(_forked(json.loads(line))), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

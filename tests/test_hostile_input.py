@@ -3,7 +3,7 @@
 import pytest
 
 from tests.terminal import tremor
-from tests.worlds import MORNING, history
+from tests.worlds import MORNING, World, history
 
 SECRET = "s3cret-Pa55"
 
@@ -81,30 +81,44 @@ MISTAKES = {
 }
 
 
-@pytest.fixture(scope="module")
-def mistakes(tmp_path_factory, postgres_server):
-    """What is seen of each mistake, two processes at a time."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from tests.worlds import World
-
-    def seen(name):
-        arguments, settings, _ = MISTAKES[name]
-        world = World(tmp_path_factory.mktemp("mistake"), postgres_server)
-        world.put("AAA", history("AAA", n_bars=30))
-        return world, tremor(world, *arguments, **settings)
-
-    with ThreadPoolExecutor(3) as pool:
-        return dict(zip(MISTAKES, pool.map(seen, MISTAKES), strict=True))
-
-
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_answered_with_one_line(name, mistakes):
+def test_a_mistake_is_answered_with_one_line(name, tmp_path, postgres_server):
     """What, where and the remedy; no traceback, no secret, nothing written."""
-    world, seen = mistakes[name]
-    for words in MISTAKES[name][2]:
-        assert words in seen.error
+    arguments, settings, words = MISTAKES[name]
+    world = World(tmp_path, postgres_server)
+    world.put("AAA", history("AAA", n_bars=30))
+    seen = tremor(world, *arguments, **settings)
+    assert [each for each in words if each not in seen.error] == []
     assert SECRET not in seen.out + seen.err
     assert seen.out == ""
-    left = [path for path in (world.folder / "var").rglob("*") if path.is_file()]
+    left = [path for path in (tmp_path / "var").rglob("*") if path.is_file()]
     assert left == []
+    print(seen.error)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"Date,Close\n2024-01-02," + b"9" * 10_000_000 + b"\n", "BAD"),
+        (b"Date,Open,High,Low,Close,Volume\n" + b"x" * 10_000_000 + b",1,1,1,1,1\n", "BAD"),
+        (bytes(range(256)) * 4000, "BAD"),
+        (b"\x1f\x8b\x08\x00nothing packed", "cannot be unpacked"),
+        (b'{"chart": [[[', "BAD"),
+        (b"", "BAD"),
+        (b"=cmd|' /C calc'!A0,2\n1,2\n", "BAD"),
+    ],
+    ids=["a huge number", "a huge cell", "binary", "a broken archive", "JSON", "empty", "a formula"],
+)
+def test_a_bad_file_among_good_ones_is_named_and_the_others_are_judged(content, words, world):
+    """Exit code 3; a short line for it, and no traceback."""
+    world.put("AAA", history("AAA", n_bars=300))
+    world.put("BAD", history("AAA", n_bars=3)).write_bytes(content)
+    seen = tremor(world, "run", "--as-of", AS_OF)
+    print(seen.err, seen.out)
+    assert seen.code == 3
+    (line,) = seen.said
+    assert line.startswith("failed: BAD: ")
+    assert words in line
+    assert len(line) < 400
+    assert "Traceback" not in seen.err
+    assert world.query("select symbol from verdicts")["symbol"].unique().tolist() == ["AAA"]

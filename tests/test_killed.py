@@ -4,17 +4,17 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from components.objects import UNDER_WAY
 from components.steps import gather
-from components.tables import TABLES
 from tests.killed_run import BATCH, N_STEPS, PLACES
-from tests.worlds import DAY, LAST, MORNING, SYMBOLS, World, history
+from tests.terminal import hurry
+from tests.worlds import LAST, MORNING, SYMBOLS, World, history
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,26 +55,42 @@ class Killer:
 
 @pytest.fixture(scope="module")
 def killer():
-    """One process for all of the module's jobs: it has imported everything."""
+    """One process for all of the module's jobs, so that each has little to import."""
     killer = Killer()
     yield killer
     killer.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_server(postgres_server):
+    """The server is not what is killed here, so it need not wait for the disk."""
+    hurry(postgres_server)
 
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
     """The files of four instruments, one of which falls by a fifth on the last day."""
     world = World(tmp_path_factory.mktemp("market"), "")
-    for symbol in SYMBOLS:
-        frame = history(symbol, n_bars=330, crash=0.2 if symbol == "AAA" else 0)
-        world.put(symbol, frame, LAST + pd.Timedelta(hours=30))
+    put_day(world, LAST, AAA=0.2)
     return world.files
+
+
+def put_day(world, last, **crashes):
+    """Write the files as they were after ``last``."""
+    for symbol in SYMBOLS:
+        frame = whole_history(symbol, crashes)
+        frame = frame[frame["Date"] <= f"{last:%Y-%m-%d}"]
+        world.put(symbol, frame, last + pd.Timedelta(hours=30))
+
+
+def whole_history(symbol, crashes):
+    return history(symbol, LAST, 330, crash=crashes.get(symbol, 0))
 
 
 @pytest.fixture
 def make_town(make_world, market, monkeypatch):
     """Make a world over the same files: only its stores are its own."""
-    monkeypatch.setattr(gather, "BATCH", BATCH)
+    monkeypatch.setattr(gather, "_batches", partial(gather._batches, size=BATCH))
 
     def make():
         world = make_world()
@@ -85,9 +101,19 @@ def make_town(make_world, market, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def undisturbed():
+def kept():
     """What a run leaves that nobody killed; filled by the first test that asks."""
     return {}
+
+
+@pytest.fixture
+def undisturbed(kept, killer, make_town):
+    """What a run leaves that nobody killed."""
+    if not kept:
+        calm = make_town()
+        assert killer.run(calm, MORNING, None) == 0
+        kept.update(everything(calm))
+    return kept
 
 
 def everything(world):
@@ -98,10 +124,6 @@ def everything(world):
 @pytest.mark.parametrize("place", [*range(N_STEPS + 1), *PLACES])
 def test_a_killed_run_is_finished_by_the_next(place, killer, make_town, undisturbed):
     """Nothing is missing and nothing is there twice: tables, lake and outbox, byte for byte."""
-    if not undisturbed:
-        calm = make_town()
-        calm.run()
-        undisturbed.update(everything(calm))
     town = make_town()
     assert killer.run(town, MORNING, place) == signal.SIGKILL
     summary = town.run()
@@ -113,6 +135,6 @@ def test_a_killed_run_is_finished_by_the_next(place, killer, make_town, undistur
     assert "AAA" in message["Subject"]
 
 
-def test_a_run_that_nobody_kills_comes_to_its_end(killer, make_town):
-    """The places are reached because the process dies there, not because it fails."""
-    assert killer.run(make_town(), MORNING, N_STEPS + 5) == 0
+def test_a_place_that_is_not_reached_kills_nobody(killer, make_town, undisturbed):
+    """The other tests' runs die where they should, and not because something fails."""
+    assert killer.run(make_town(), MORNING, N_STEPS + 1) == 0
