@@ -129,7 +129,7 @@ def _array(rows: pd.DataFrame, name: str, kind: str, table: Table) -> pa.Array:
         if kind == "json":
             return pa.array([_json_text(value) for value in column], wanted)
         if kind == "timestamp":
-            column = _utc(column)
+            column = _utc(column).dt.tz_convert(None).to_numpy()
         array = pa.array(column, wanted, from_pandas=True, safe=kind != "timestamp")
     except (pa.ArrowException, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]

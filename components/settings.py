@@ -130,5 +130,5 @@ def read_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = "TREMOR_" + str(first["loc"][0]).upper() if first["loc"] else "the settings"
-        message = " ".join(str(first["msg"]).split())
+        message = " ".join(str(first["msg"]).split()).removeprefix("Value error, ")
         raise SettingsError(f"{name}: {message}. See .env.example.") from None

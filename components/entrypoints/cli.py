@@ -54,7 +54,8 @@ def command_line(daily: Callable[..., "RunSummary"]) -> None:
         if not hasattr(error, "format_message"):
             raise
         said = error.format_message().rstrip(".")
-        typer.echo(f"error: {said}. See `python main.py --help`.", err=True)
+        stop = "" if said.endswith("?") else "."
+        typer.echo(f"error: {said}{stop} See `python main.py --help`.", err=True)
         code = 2
     sys.exit(code or 0)
 

@@ -143,7 +143,9 @@ def _ask(parts: Parts, request: CandleRequest) -> RawReply | Failure:
 
 
 def _failure(symbol: str, error: SourceError) -> Failure:
-    return Failure(symbol, type(error).__name__, " ".join(str(error).split())[:300])
+    # Wherever a failure is shown, its instrument stands before it.
+    said = " ".join(str(error).split()).removeprefix(f"{symbol}: ")
+    return Failure(symbol, type(error).__name__, said[:300])
 
 
 def refine(parts: Parts, batch: RawBatch) -> Refined:
