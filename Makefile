@@ -35,9 +35,9 @@ lint: .venv/.dev  ## Style, types, import contracts, Dockerfile
 	@$(BIN)/hadolint Dockerfile
 
 bench: .venv/.dev  ## The benchmarks; each prints ratios
-	@$(BIN)/python benchmarks/load_candles.py
-	@$(BIN)/python benchmarks/daily_run.py
-	@$(BIN)/python benchmarks/start_up.py
+	@$(BIN)/python -m benchmarks.load_candles
+	@$(BIN)/python -m benchmarks.daily_run
+	@$(BIN)/python -m benchmarks.start_up
 
 lock: .venv/.dev  ## Resolve the pinned versions anew
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK_FLAGS) -o requirements.txt

@@ -134,6 +134,7 @@ def main() -> None:
         with_schema(chosen.url, work)
         return
     with tempfile.TemporaryDirectory(prefix="tremor-bench-") as folder:
+        Path(folder).chmod(0o711)
         with_schema(open_embedded(Path(folder)), work)
         close_embedded(Path(folder))
 

@@ -55,8 +55,7 @@ def normalised(url: str) -> str:
     cleaned = f"postgresql://{rest}"
     try:
         ports = parse_dsn(cleaned).get("port", "")
-        if not all(port.isdecimal() for port in ports.split(",") if port):
-            raise ValueError(ports)
+        _ = [int(port) for port in ports.split(",") if port]
     except (psycopg2.Error, ValueError):
         raise SettingsError(
             "TREMOR_WAREHOUSE_URL cannot be read. Write postgresql://user:password@host:5432/"
@@ -94,6 +93,7 @@ class Connection:
         }
         self._open: Any = None
         self._cursor: Any = None
+        self._holding: Any = None
         self._guard = threading.RLock()
 
     @property
@@ -150,8 +150,10 @@ class Connection:
                 raise AnotherRunAtWork(
                     f"another run is at work on {self.shown}: this one steps aside."
                 )
+            self._holding = own
             yield
         finally:
+            self._holding = None
             own.close()
 
     def close(self) -> None:
@@ -179,10 +181,25 @@ class Connection:
                 cursor.execute("SELECT")
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
                 self.close()
+                self._require_lock()
             else:
                 return cursor
         self._open = self._connect()
         return self._open.cursor()
+
+    def _require_lock(self) -> None:
+        # A server that dropped this connection may have dropped the one that holds the run's
+        # lock as well, and then another run may be at work by now.
+        if self._holding is None:
+            return
+        try:
+            with self._holding.cursor() as cursor:
+                cursor.execute("SELECT")
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            raise WarehouseError(
+                f"warehouse {self.shown}: the connection that kept other runs away was lost. "
+                "Repeat the run."
+            ) from error
 
     def _commit(self) -> None:
         if self._open.info.transaction_status == TRANSACTION_STATUS_INERROR:

@@ -6,10 +6,7 @@ it holds a shared lock on ``{state_dir}/postgres.users`` for as long as it lives
 takes the lock back from a process that is killed, so nobody is counted who is gone; the
 first user to leave alone stops the server.
 
-PostgreSQL refuses to run as root. For root it runs as the user ``pgserver`` (made when
-absent), who must be able to pass through the folders above the data and above the
-programs: those that nobody else may pass get ``o+x``, never the right to list, and each is
-named in a warning.
+Started by root, it runs as a user of its own: see ``server_user.py``.
 """
 
 import atexit
@@ -18,29 +15,28 @@ import hashlib
 import importlib.util
 import logging
 import os
-import pwd
 import re
 import shlex
 import shutil
 import socket
-import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from components.errors import SettingsError, WarehouseError
+from components.server_user import identity, let_pass, server_user
 
 log = logging.getLogger(__name__)
 
 MAJOR = "18"
-ROOT_RUNS_AS = "pgserver"
 
-# A unix socket's path must fit into 107 bytes, its file name ".s.PGSQL.5432" included.
-LONGEST_SOCKET_FOLDER = 107 - len("/.s.PGSQL.5432")
+# A unix socket's path must fit into 107 bytes, its file name included.
+SOCKET = ".s.PGSQL.5432"
+LONGEST_SOCKET_FOLDER = 107 - len(f"/{SOCKET}")
 PLAIN_PATH = re.compile(r"[\w./ +-]+", re.ASCII)
 
 SERVER_OPTIONS = {
@@ -49,6 +45,8 @@ SERVER_OPTIONS = {
     "jit": "off",
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
+    # A statement whose program was killed ends soon, and its locks with it.
+    "client_connection_check_interval": "5s",
 }
 
 _users: dict[Path, int] = {}
@@ -97,12 +95,17 @@ def close_embedded(state_dir: Path) -> None:
         finally:
             os.close(users)
         if _is_running(data):
-            _run(data, _programs() / "pg_ctl", "-D", str(data), "-m", "fast", "-w", "stop")
+            _run(data, _programs() / "pg_ctl", "-D", str(data), "-w", "-t", "300", "stop")
 
 
 def _leave_at_exit(data: Path, pid: int) -> None:
-    if os.getpid() == pid:
+    if os.getpid() != pid:
+        return
+    try:
         close_embedded(data.parent)
+    except WarehouseError as error:
+        # The work is done and stored; the next user finds the server still running.
+        log.warning("%s", error)
 
 
 def _programs() -> Path:
@@ -142,10 +145,10 @@ def _make(data: Path, programs: Path) -> None:
             f"the installed one is {MAJOR}. Dump and restore it, or move the folder away and "
             "run `python main.py replay`."
         )
-    user = _server_user()
+    user = server_user()
     if user is not None:
         for folder in (data, programs):
-            _let_pass(folder)
+            let_pass(folder)
     if version.exists():
         return
     # Made beside and renamed, so that a first start killed half-way leaves no half server.
@@ -165,35 +168,44 @@ def _make(data: Path, programs: Path) -> None:
 def _start(data: Path, programs: Path) -> None:
     if _is_running(data):
         return
-    _forget_dead_server(data)
     options = {**SERVER_OPTIONS, "unix_socket_directories": str(_socket_folder(data))}
     words = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in options.items())
-    log_file = str(data / "server.log")
-    _run(
-        data,
-        programs / "pg_ctl",
-        *("-D", str(data), "-l", log_file, "-o", words, "-w", "-t", "60", "start"),
+    command = (
+        *(programs / "pg_ctl", "-D", str(data), "-l", str(data / "server.log")),
+        *("-o", words, "-w", "-t", "60", "start"),
     )
+    tries = 10 if _forget_dead_server(data) else 1
+    for left in reversed(range(tries)):
+        try:
+            _run(data, *command)
+            break
+        except WarehouseError:
+            if not left:
+                raise
+        # The parts of a server that was just killed take a moment to notice and let go.
+        time.sleep(0.5)
 
 
 def _is_running(data: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         try:
-            probe.connect(str(_socket_folder(data) / ".s.PGSQL.5432"))
+            probe.connect(str(_socket_folder(data) / SOCKET))
         except (FileNotFoundError, ConnectionRefusedError):
             return False
     return True
 
 
-def _forget_dead_server(data: Path) -> None:
+def _forget_dead_server(data: Path) -> bool:
     # A killed server's process id may still be taken (a zombie in a container, or by now
     # another program), and PostgreSQL would wait for it for ever. It knows the id of the
     # process that starts it to be no server, and still checks that the memory is unused.
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
-        return
+        return False
     (data / "postmaster.pid").write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    (_socket_folder(data) / f"{SOCKET}.lock").unlink(missing_ok=True)
+    return True
 
 
 def _run(data: Path, *command: str | Path) -> None:
@@ -205,7 +217,7 @@ def _run(data: Path, *command: str | Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         cwd="/",
-        **_identity(),
+        **identity(),
     )
     if done.returncode != 0:
         said = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -213,44 +225,6 @@ def _run(data: Path, *command: str | Path) -> None:
             f"embedded warehouse in {data}: {Path(command[0]).name} failed: {said}. "
             f"See {data / 'server.log'}, or set TREMOR_WAREHOUSE_URL."
         )
-
-
-def _server_user() -> pwd.struct_passwd | None:
-    """The user that the server runs as when this process is root's; None: as this process."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam(ROOT_RUNS_AS)
-    except KeyError:
-        made = subprocess.run(  # noqa: S603
-            ["useradd", "--system", "--shell", "/usr/sbin/nologin", ROOT_RUNS_AS],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    try:
-        return pwd.getpwnam(ROOT_RUNS_AS)
-    except KeyError:
-        raise SettingsError(
-            f"embedded warehouse: PostgreSQL does not run as root, and the user {ROOT_RUNS_AS} "
-            f"could not be made ({made.stderr.strip()}). Run as another user, or set "
-            "TREMOR_WAREHOUSE_URL."
-        ) from None
-
-
-def _identity() -> dict[str, Any]:
-    user = _server_user()
-    if user is None:
-        return {}
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def _let_pass(folder: Path) -> None:
-    for parent in folder.parents:
-        mode = parent.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            log.warning("o+x added to %s, so that %s can pass through it", parent, ROOT_RUNS_AS)
-            parent.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
 def _socket_folder(data: Path) -> Path:
@@ -262,7 +236,7 @@ def _socket_folder(data: Path) -> Path:
 
 
 def _make_socket_folder(data: Path) -> None:
-    folder, user = _socket_folder(data), _server_user()
+    folder, user = _socket_folder(data), server_user()
     owner = os.geteuid() if user is None else user.pw_uid
     folder.mkdir(mode=0o700, exist_ok=True)
     if user is not None and folder.lstat().st_uid == os.geteuid():

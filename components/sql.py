@@ -108,7 +108,7 @@ def upsert(
     return sql.SQL(statement).format(
         table=sql.Identifier(table.name),
         staged=staged,
-        spans=spans,
+        spans=spans or staged,
         columns=names(table.columns),
         staged_columns=names(table.columns, of="staged"),
         key=names(table.key),

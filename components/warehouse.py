@@ -1,6 +1,7 @@
 """The warehouse: every table in one PostgreSQL schema, written by key and read as of an instant."""
 
 import io
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from components.connection import Connection
 from components.errors import WarehouseError
 from components.rows import decoded, prepared, versions
 from components.tables import CANDLES, TABLES, Table
+
+log = logging.getLogger(__name__)
 
 # After so many new rows the planner's idea of the table is out of date.
 ANALYZE_FROM = 50_000
@@ -233,12 +236,15 @@ class Warehouse:
         grown, self._grown = self._grown, {}
         for table in TABLES:
             count = grown.get(table.name, 0)
-            if count and table.versioned:
-                self.execute(
-                    "SELECT brin_summarize_new_values(%s::regclass)", [sql.known_at_index(table)]
-                )
-            if count >= ANALYZE_FROM:
-                self.execute(pg.SQL("ANALYZE {}").format(pg.Identifier(table.name)))
+            try:
+                if count and table.versioned:
+                    index = sql.known_at_index(table)
+                    self.execute("SELECT brin_summarize_new_values(%s::regclass)", [index])
+                if count >= ANALYZE_FROM:
+                    self.execute(pg.SQL("ANALYZE {}").format(pg.Identifier(table.name)))
+            except WarehouseError as error:
+                # The rows are stored; this only makes later reads faster.
+                log.warning("%s", error)
 
 
 def _condition(table: Table, column: str, operator: str, value: Any) -> list[pg.Composable]:

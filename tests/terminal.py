@@ -47,11 +47,16 @@ class Seen:
 
 def hurry(postgres_server):
     """Let the tests' server answer before the disk has everything: nobody pulls its plug."""
-    connection = psycopg2.connect(postgres_server)
+    run_sql(postgres_server, "alter system set fsync = off", "select pg_reload_conf()")
+
+
+def run_sql(url, *statements):
+    """Run statements outside of any transaction."""
+    connection = psycopg2.connect(url)
     connection.autocommit = True
     with connection.cursor() as cursor:
-        cursor.execute("alter system set fsync = off")
-        cursor.execute("select pg_reload_conf()")
+        for statement in statements:
+            cursor.execute(statement)
     connection.close()
 
 

@@ -17,7 +17,7 @@ HOMES = {
     "exchange_calendars": {"sessions.py"},
     "jinja2": {"__init__.py"},
     "matplotlib": {"charts.py"},
-    "psycopg2": {"connection.py", "warehouse.py", "sql.py"},
+    "psycopg2": {"connection.py", "loading.py", "sql.py", "warehouse.py"},
     "pydantic_settings": {"settings.py"},
     "smtplib": {"email.py"},
     "yfinance": {"yahoo.py"},

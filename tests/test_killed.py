@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +14,10 @@ import pytest
 from components.objects import UNDER_WAY
 from components.steps import gather
 from tests.killed_run import BATCH, N_STEPS, PLACES
-from tests.terminal import hurry
-from tests.worlds import LAST, MORNING, SYMBOLS, World, history
+from tests.terminal import hurry, run_sql
+from tests.worlds import DAY, LAST, MORNING, SYMBOLS, World, history
 
 ROOT = Path(__file__).parents[1]
-
-# What is left of a second day when the first was not finished: other instants, and no more.
-KNOWN = ["known_at", "id", "alert_id", "as_of", "manifest", "message_id", "payload"]
 
 
 class Killer:
@@ -61,12 +59,6 @@ def killer():
     killer.close()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_server(postgres_server):
-    """The server is not what is killed here, so it need not wait for the disk."""
-    hurry(postgres_server)
-
-
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
     """The files of four instruments, one of which falls by a fifth on the last day."""
@@ -78,24 +70,28 @@ def market(tmp_path_factory):
 def put_day(world, last, **crashes):
     """Write the files as they were after ``last``."""
     for symbol in SYMBOLS:
-        frame = whole_history(symbol, crashes)
+        frame = history(symbol, LAST, 330, crash=crashes.get(symbol, 0))
         frame = frame[frame["Date"] <= f"{last:%Y-%m-%d}"]
         world.put(symbol, frame, last + pd.Timedelta(hours=30))
 
 
-def whole_history(symbol, crashes):
-    return history(symbol, LAST, 330, crash=crashes.get(symbol, 0))
+@pytest.fixture(scope="module")
+def database(postgres_server):
+    """One database for all of the module's worlds, one after the other."""
+    hurry(postgres_server)
+    run_sql(postgres_server, "create database killed")
+    return postgres_server.replace("/postgres?", "/killed?")
 
 
 @pytest.fixture
-def make_town(make_world, market, monkeypatch):
-    """Make a world over the same files: only its stores are its own."""
+def make_town(tmp_path, database, market, monkeypatch):
+    """Make a world over the same files, whose stores are empty; the one before ends."""
     monkeypatch.setattr(gather, "_batches", partial(gather._batches, size=BATCH))
 
     def make():
-        world = make_world()
-        world.settings = {"files_root": market}
-        return world
+        run_sql(database, "drop schema if exists tremor cascade")
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        return World(folder, database, {"files_root": market})
 
     return make
 
@@ -138,3 +134,46 @@ def test_a_killed_run_is_finished_by_the_next(place, killer, make_town, undistur
 def test_a_place_that_is_not_reached_kills_nobody(killer, make_town, undisturbed):
     """The other tests' runs die where they should, and not because something fails."""
     assert killer.run(make_town(), MORNING, N_STEPS + 1) == 0
+
+
+# Where a first day is lost, kept, half told and told.
+DAYS = [
+    4,
+    "warehouse: before the verdicts' commit",
+    "warehouse: after the market's commit",
+    "tell: before the alerts' commit",
+    "tell: alerts stored, nothing sent",
+    "tell: delivery noted, console not told",
+    "close: before the run's commit",
+]
+
+
+@pytest.mark.parametrize("place", DAYS)
+def test_what_a_killed_run_did_not_tell_the_next_day_tells(place, killer, make_town):
+    """The crash of the killed day is told once, by whichever run comes to it."""
+    town = make_town()
+    town.settings = {}
+    put_day(town, LAST - DAY)
+    town.run(MORNING - DAY, alerts_per_year=2)
+    before = len(town.messages())
+    town.settings = {"alerts_per_year": 2}
+    put_day(town, LAST, AAA=0.2)
+    assert killer.run(town, MORNING, place) == signal.SIGKILL
+    for symbol in SYMBOLS:
+        days = pd.date_range(LAST + DAY, LAST + DAY)
+        frame = history(symbol, LAST, 330, crash=0.2 if symbol == "AAA" else 0)
+        last = frame.iloc[-1:].assign(Date=days.strftime("%Y-%m-%d"), Open=frame["Close"].iloc[-1])
+        last[["High", "Low"]] = [[last["Close"].iloc[0] * 1.002, last["Close"].iloc[0] * 0.998]]
+        town.put(symbol, pd.concat([frame, last]), MORNING + 0.75 * DAY)
+    assert town.run(MORNING + DAY).exit_code == 0
+    assert town.run(MORNING + DAY).exit_code == 0
+    told = town.query(
+        "select ts, symbols from alerts where kind = 'anomaly' and ts = %(ts)s", ts=LAST
+    )
+    assert told["symbols"].tolist() == [["AAA"]]
+    assert len(town.messages()) == before + 1
+    pending = town.query("select * from deliveries where delivered_at is null")
+    assert len(pending) == 0
+    once = town.query("select symbol, ts, count(*) as n from candles group by 1, 2 order by 3 desc")
+    assert len(once) == 4 * 331
+    assert once["n"].iloc[0] == 1

@@ -1,0 +1,241 @@
+"""The lake, in a folder and on a real S3 server: whole objects, written once, none astray."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.errors import LakeError, SettingsError, WriteOnceError
+from components.lake import Lake
+from components.objects import MULTIPART_FROM, open_objects, segment, text_of
+from components.records import CandleRequest, Failure, RawBatch, RawReply
+from components.tables import CANDLES
+
+AS_OF = pd.Timestamp("2024-03-13T06:00", tz="UTC")
+HOSTILE = ["../../etc/passwd", "..", ".", "", "EURUSD=X", "^GSPC", "a/b\\c", "a\0b", "C:", "é%2F"]
+
+
+def reply(symbol="AAPL", body=b"first", as_of=AS_OF, interval="1d"):
+    """One reply of a provider."""
+    since = pd.Timestamp("2024-03-11", tz="UTC")
+    request = CandleRequest(symbol, interval, since, since + pd.Timedelta(days=1), as_of)
+    return RawReply("yahoo", request, "https://host/x", 200, as_of, body, {"zone": "UTC"})
+
+
+def candles(n=3):
+    """Accepted candles over a turn of the year."""
+    ts = pd.date_range("2023-12-30", periods=n, freq="D", tz="UTC", unit="us")
+    numbers = dict.fromkeys(("open", "high", "low", "close", "volume", "vwap", "trades"), 1.5)
+    rows = pd.DataFrame({"symbol": "A", "interval": "1d", "ts": ts, **numbers, "source": "x"})
+    return rows.assign(known_at=AS_OF)[list(CANDLES.columns)]
+
+
+def test_a_batch_comes_back_as_it_was(lake):
+    """What a provider said is kept byte for byte, with all that is needed to parse it again."""
+    batch = RawBatch(
+        "yahoo",
+        tuple(reply(symbol, symbol.encode()) for symbol in HOSTILE),
+        (Failure("ZZZ", "SymbolNotFound", "no such instrument"),),
+    )
+    assert lake.read_raw(lake.put_raw(batch)) == batch
+
+
+def test_the_same_batch_twice_is_one_manifest_and_one_body_each(lake):
+    """A repeated run writes nothing new; a body that did not change is kept once."""
+    first = lake.put_raw(RawBatch("yahoo", (reply(),)))
+    before = lake.objects.list("")
+    assert lake.put_raw(RawBatch("yahoo", (reply(),))) == first
+    assert lake.objects.list("") == before
+    later = replace(reply(), request=replace(reply().request, as_of=AS_OF + pd.Timedelta(days=1)))
+    lake.put_raw(RawBatch("yahoo", (later,)))
+    assert len(lake.objects.list("raw/yahoo/bodies/")) == 1
+
+
+def test_a_manifest_points_at_bodies_that_are_there(lake):
+    """A replay finds every body that a manifest names."""
+    key = lake.put_raw(RawBatch("yahoo", (reply(), reply("MSFT", b"second"))))
+    entries = json.loads(lake.objects.get(key))["replies"]
+    assert [lake.objects.get(entry["body"]) for entry in entries] == [b"first", b"second"]
+
+
+def test_manifests_are_listed_in_the_order_of_their_instants(lake):
+    """A replay meets the batches as the runs did."""
+    instants = [AS_OF + pd.Timedelta(hours=h) for h in (5, 0, 20, 1)]
+    keys = {at: lake.put_raw(RawBatch("yahoo", (reply(as_of=at),))) for at in instants}
+    lake.put_raw(RawBatch("yahoo", (reply(interval="1m"),)))
+    assert lake.raw_manifests("yahoo", "1d") == [keys[at] for at in sorted(instants)]
+    assert lake.raw_manifests("yahoo", "1d", AS_OF) == [keys[AS_OF]]
+
+
+def test_a_changed_body_is_noticed(lake):
+    """A replay never builds on bytes that are not what the provider said."""
+    key = lake.put_raw(RawBatch("yahoo", (reply(),)))
+    body_key = json.loads(lake.objects.get(key))["replies"][0]["body"]
+    lake.objects.put(body_key, b"forged")
+    with pytest.raises(LakeError, match="SHA-256"):
+        lake.read_raw(key)
+
+
+def test_an_object_written_once_is_never_changed(lake):
+    """The same bytes again are fine, others are refused, and the first stay."""
+    lake.objects.put_once("raw/x", b"one")
+    lake.objects.put_once("raw/x", b"one")
+    with pytest.raises(WriteOnceError, match="raw/x"):
+        lake.objects.put_once("raw/x", b"two")
+    assert lake.objects.get("raw/x") == b"one"
+
+
+def test_objects_are_put_got_listed_and_deleted(lake):
+    """The store does what its words say, and an absent object is a clear error."""
+    for key in ("b/2", "a/1", "a/10", "ab"):
+        lake.objects.put(key, key.encode())
+    lake.objects.put("a/1", b"newer")
+    assert lake.objects.list("a/") == ["a/1", "a/10"]
+    assert lake.objects.list("a") == ["a/1", "a/10", "ab"]
+    assert lake.objects.get("a/1") == b"newer"
+    lake.objects.delete("a/1")
+    lake.objects.delete("a/1")
+    assert not lake.objects.exists("a/1")
+    assert lake.objects.exists("a/10")
+    with pytest.raises(LakeError, match="a/1") as caught:
+        lake.objects.get("a/1")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_large_object_goes_up_in_parts_and_comes_back_whole(s3_url):
+    """S3 takes at most 5 GB at once and fails more often on long uploads."""
+    objects, body = open_objects(s3_url), bytes(range(256)) * (MULTIPART_FROM // 256 + 1)
+    objects.put("large", body)
+    assert objects.get("large") == body
+
+
+def test_a_listing_longer_than_a_page_is_complete(s3_url):
+    """S3 lists a thousand keys a page."""
+    objects = open_objects(s3_url)
+    keys = [f"k/{number:05d}" for number in range(1005)]
+    for key in keys:
+        objects.put(key, b"")
+    assert objects.list("k/") == keys
+
+
+def test_objects_on_s3_are_encrypted_at_rest(s3_url):
+    """Server-side encryption is asked for on every put."""
+    import boto3
+
+    objects = open_objects(s3_url)
+    objects.put("a", b"1")
+    objects.put_once("b", b"2")
+    bucket = s3_url.split("/")[2]
+    for key in ("a", "b"):
+        head = boto3.client("s3").head_object(Bucket=bucket, Key=f"a/prefix/{key}")
+        assert head["ServerSideEncryption"] == "AES256"
+
+
+@given(st.text())
+def test_any_text_is_one_part_of_a_key_and_comes_back(text):
+    """A symbol from outside cannot climb out of the root, hide, or collide with another."""
+    part = segment(text)
+    assert text_of(part) == text
+    assert "/" not in part
+    assert part not in (".", "..")
+    assert not part.startswith(".")
+
+
+@pytest.mark.parametrize("key", ["", "../x", "a/../../x", "/etc/passwd", "a//b", "a\\b", "a\0b"])
+def test_a_key_that_leaves_the_root_is_refused(lake, key):
+    """Nothing is ever read or written outside the root."""
+    for attempt in (lambda: lake.objects.put(key, b"x"), lambda: lake.objects.get(key)):
+        with pytest.raises(LakeError):
+            attempt()
+
+
+def test_the_same_candles_give_the_same_files(lake):
+    """The processed layer is a function of its rows, one file a year, and reads back."""
+    keys = lake.put_candles(candles())
+    bodies = [lake.objects.get(key) for key in keys]
+    assert lake.put_candles(candles().sample(frac=1, random_state=1)) == keys
+    assert [lake.objects.get(key) for key in keys] == bodies
+    assert ["year=2023" in keys[0], "year=2024" in keys[1]] == [True, True]
+    back = pd.concat(lake.processed("1d")).reset_index(drop=True)
+    pd.testing.assert_frame_equal(back, candles(), check_dtype=False)
+
+
+def test_the_newest_state_not_later_than_the_run_is_found(lake):
+    """A run for an earlier day must not start from a later day's memory."""
+    for days in range(4):
+        lake.put_state("abc", AS_OF + pd.Timedelta(days=days), b"%d" % days)
+    assert lake.latest_state("abc", AS_OF + pd.Timedelta(days=2.5)) == (
+        AS_OF + pd.Timedelta(days=2),
+        b"2",
+    )
+    assert lake.latest_state("abc", AS_OF - pd.Timedelta(seconds=1)) is None
+    assert lake.latest_state("other", AS_OF) is None
+    lake.prune_states("abc")
+    assert len(lake.objects.list("state/")) == 2
+    assert lake.latest_state("abc", AS_OF + pd.Timedelta(days=9))[1] == b"3"
+
+
+WRITER = """
+import sys
+from components.objects import open_objects
+objects = open_objects(sys.argv[1])
+print("ready", flush=True)
+for number in range(10**6):
+    (objects.put, objects.put_once)[number % 2](f"o/{number}", bytes([number % 251]) * 2**22)
+"""
+
+
+@pytest.mark.parametrize("wait_s", [0.05, 0.2, 0.4])
+def test_a_killed_write_leaves_no_half_object(tmp_path, wait_s):
+    """Whatever is listed is whole, though the writer was killed at any instant."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    writer.stdout.readline()
+    time.sleep(wait_s)
+    writer.send_signal(signal.SIGKILL)
+    writer.communicate()
+    objects = open_objects(str(tmp_path))
+    for key in objects.list("o/"):
+        number = int(key.removeprefix("o/"))
+        assert objects.get(key) == bytes([number % 251]) * 2**22
+    objects.put("o/0", b"again")
+    assert objects.get("o/0") == b"again"
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
+    """A write that the disk cannot take is an error in one line, and no half object."""
+    lake = Lake(str(tmp_path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(LakeError, match="free space, or set TREMOR_LAKE_URL"):
+            lake.objects.put("a/b", bytes(10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_an_unreachable_bucket_is_one_line_without_credentials(s3_url, monkeypatch):
+    """The message says what, where and what to check, and no secret."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "topsecret")
+    with pytest.raises(LakeError, match="TREMOR_LAKE_URL") as caught:
+        open_objects(s3_url).get("a")
+    assert "topsecret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_bucket_is_named():
+    """A root that is no place is the settings' fault, told at once."""
+    for root in ("s3://", "gs://bucket/x"):
+        with pytest.raises(SettingsError, match="TREMOR_LAKE_URL"):
+            open_objects(root)
