@@ -58,7 +58,7 @@ def fresh_anomalies(
         Instruments that were judged before. Of one that is new only its newest bar is told,
         not its history.
     newest : dict
-        The last bar of each instrument that has closed.
+        The last bar of each instrument that had closed when news was first looked for.
     """
     first = rows[(rows["verdict"] == "anomaly") & rows["before"].isna()]
     is_old_friend = first["symbol"].isin(set(seen_before))

@@ -330,3 +330,26 @@ def test_the_report_is_one_page_that_asks_for_nothing(world):
     assert manifest["settings"]["source"] == "files"
     assert manifest["read"]
     assert manifest["seconds"]
+
+
+def test_a_first_run_that_was_killed_loses_no_alert(world):
+    """It had judged and told nothing: the next day's run tells that day's crash as well."""
+    from components.steps.runner import Runner
+
+    class Killed(Exception):
+        """Stands for the end of the process before anything was told."""
+
+    class UntilTell(Runner):
+        def __call__(self, step, parts, *args):
+            if step.__name__ == "tell":
+                raise Killed
+            return super().__call__(step, parts, *args)
+
+    world.put_market(AAA=0.2)
+    with pytest.raises(Killed):
+        world.run(run=UntilTell())
+    for symbol in SYMBOLS:
+        world.put(symbol, _longer(symbol), MORNING + DAY)
+    world.run(MORNING + DAY)
+    assert [list(s) for s in world.alerts("anomaly")["symbols"]] == [["AAA"]]
+    assert world.alerts("anomaly")["ts"].tolist() == [LAST]

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from components.records import RunSummary
-from components.steps.close import note
 from components.steps.gather import fetch, load, plan_backfill, refine
+from components.steps.ledger import note
 from components.steps.parts import Parts
 
 

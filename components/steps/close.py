@@ -10,10 +10,11 @@ import requests
 
 from components import checks, report
 from components.records import Alert, RunSummary
+from components.steps.ledger import note
 from components.steps.missing import missing_bars
 from components.steps.parts import Parts
 from components.steps.realised import carried_now, realised
-from components.tables import ALERTS, DELIVERIES, INCIDENTS, RUNS, VERDICTS
+from components.tables import ALERTS, DELIVERIES, INCIDENTS, VERDICTS
 
 
 def close(parts: Parts, alerts: tuple[Alert, ...]) -> RunSummary:
@@ -32,23 +33,6 @@ def close(parts: Parts, alerts: tuple[Alert, ...]) -> RunSummary:
     note(parts, manifest=f"runs/{run.id}/manifest.json")
     _heartbeat(parts)
     return run
-
-
-def note(parts: Parts, manifest: str) -> None:
-    """Put the run into the warehouse's list."""
-    run = parts.run
-    row = {
-        "id": run.id,
-        "command": run.command,
-        "as_of": run.as_of,
-        "status": run.status,
-        "exit_code": run.exit_code,
-        "started_at": run.started_at,
-        "finished_at": run.finished_at,
-        "counts": json.dumps(run.counts, sort_keys=True),
-        "manifest": manifest,
-    }
-    parts.warehouse.upsert(RUNS, pd.DataFrame([row]))
 
 
 def _manifest(parts: Parts) -> str:

@@ -100,9 +100,21 @@ def _first_judged(
 ) -> pd.DataFrame:
     symbols = sorted(set(rows.loc[rows["verdict"] == "anomaly", "symbol"]))
     seen = parts.warehouse.query(JUDGED_BEFORE, {**span, "symbols": symbols})
-    newest = {s: parts.calendars.last_closed(s, parts.watch.interval, as_of) for s in symbols}
+    begun = _begun(parts, span)
+    newest = {s: parts.calendars.last_closed(s, parts.watch.interval, begun) for s in symbols}
     fresh = incidents.fresh_anomalies(rows, set(seen["symbol"]), newest)
     return fresh[fresh["ts"] > as_of - incidents.TOLD_WITHIN]
+
+
+def _begun(parts: Parts, span: dict[str, Any]) -> pd.Timestamp:
+    """The ``as_of`` of the first run since the last finished one: it may have been killed."""
+    rows = parts.warehouse.query(
+        "select min(as_of) as begun from runs "
+        "where command = 'run' and as_of > %(until)s and as_of <= %(as_of)s",
+        span,
+    )
+    begun = rows["begun"].iloc[0]
+    return pd.Timestamp(span["as_of"] if pd.isna(begun) else begun)
 
 
 def _turned(parts: Parts, rows: pd.DataFrame, span: dict[str, Any]) -> pd.DataFrame:
