@@ -26,9 +26,9 @@ CONNECT_OPTIONS = {
 REMEDIES = {
     "28": "Check the user and password in TREMOR_WAREHOUSE_URL.",
     "3D": "Create the database, or check its name in TREMOR_WAREHOUSE_URL.",
-    "3F": "Let `python main.py doctor` make the tables.",
+    "3F": "Let `python main.py status` make the tables.",
     "42501": "Grant the role this right, or let a role that has it make the schema.",
-    "42P01": "Let `python main.py doctor` make the tables.",
+    "42P01": "Let `python main.py status` make the tables.",
     "53100": "Free disk space on the database server.",
     "53300": "Close other connections, or raise the server's max_connections.",
     "55P03": "Another program holds a lock on it: wait for it, and try again.",
@@ -54,6 +54,8 @@ def normalised(url: str) -> str:
         )
     cleaned = f"postgresql://{rest}"
     try:
+        if rest.partition("/")[0].count("@") > 1:
+            raise ValueError("an @ in the password")  # noqa: TRY301
         ports = parse_dsn(cleaned).get("port", "")
         _ = [int(port) for port in ports.split(",") if port]
     except (psycopg2.Error, ValueError):

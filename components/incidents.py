@@ -6,13 +6,13 @@ together: all anomalies of one bar, all corrections, all data trouble of a run.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-# A bar that is first judged when it is older than this is recorded, not told.
-TOLD_WITHIN = pd.Timedelta(days=7)
+# A bar older than this is recorded, and told no more.
+TOLD_WITHIN = pd.Timedelta(days=31)
 
 
 @dataclass(frozen=True)
@@ -44,26 +44,19 @@ def alert_id(incidents: Collection[Incident]) -> str:
     return digest(*sorted(incident.id for incident in incidents))
 
 
-def fresh_anomalies(
-    rows: pd.DataFrame, seen_before: Collection[str], newest: dict[str, pd.Timestamp]
-) -> pd.DataFrame:
-    """The anomalies that are news.
+def fresh_anomalies(rows: pd.DataFrame, first: Mapping[str, pd.Timestamp]) -> pd.DataFrame:
+    """The anomalies that are, or were, news.
 
     Parameters
     ----------
     rows : DataFrame
-        Verdicts that became known since the last finished run: symbol, ts, verdict, and
-        ``before``, the verdict known until then (missing where the bar is judged first).
-    seen_before : collection of str
-        Instruments that were judged before. Of one that is new only its newest bar is told,
-        not its history.
-    newest : dict
-        The last bar of each instrument that had closed when news was first looked for.
+        Anomalies: symbol, ts, and ``before``, the first verdict of the bar. A bar that became
+        an anomaly later is a correction, or the work of changed settings.
+    first : Mapping
+        The last bar of each instrument that had closed when it was first judged. What lies
+        before it is history, and is not told.
     """
-    first = rows[(rows["verdict"] == "anomaly") & rows["before"].isna()]
-    is_old_friend = first["symbol"].isin(set(seen_before))
-    is_newest = first["ts"] >= first["symbol"].map(newest)
-    return first[is_old_friend | is_newest]
+    return rows[(rows["before"] == "anomaly") & (rows["ts"] >= rows["symbol"].map(first))]
 
 
 def turned(rows: pd.DataFrame, told: Collection[tuple[str, pd.Timestamp]]) -> pd.DataFrame:

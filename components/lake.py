@@ -125,9 +125,16 @@ class Lake:
         at = pd.to_datetime(_state_stamp(fitting[-1]), format=STAMP, utc=True)
         return at, self.objects.get(fitting[-1])
 
-    def prune_states(self, fingerprint: str, keep: int = 2) -> None:
-        """Delete all but the newest states made by these settings."""
-        for key in self.objects.list(f"state/{segment(fingerprint)}/")[:-keep]:
+    def prune_states(self, interval: str, fingerprint: str, keep: int = 2) -> None:
+        """Delete all but the newest states made by these settings, and those of all others.
+
+        A state of earlier settings has not seen what was judged since: when they come back,
+        everything is judged from the first bar.
+        """
+        own = f"state/{segment(fingerprint)}/"
+        keys = self.objects.list(f"state/{segment(interval)}-")
+        kept = [key for key in keys if key.startswith(own)][-keep:]
+        for key in sorted(set(keys) - set(kept)):
             self.objects.delete(key)
 
     def forget_states(self, as_of: pd.Timestamp) -> None:

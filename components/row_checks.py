@@ -18,6 +18,9 @@ from components.sessions import ALWAYS_OPEN
 PRICES = ["open", "high", "low", "close"]
 DAY = pd.Timedelta(days=1)
 
+# A share of Berkshire costs 1e6; of a meme coin 1e15 change hands in a day.
+LARGEST = 1e18
+
 # Prices come as 32-bit floats, good to about 1e-7.
 FLOAT_NOISE = 1e-6
 
@@ -77,9 +80,9 @@ def null_price(rows: pd.DataFrame, known: Known) -> Mask:
 
 
 def not_finite(rows: pd.DataFrame, known: Known) -> Mask:
-    """A price or the volume is infinite."""
+    """A price or the volume is infinite, or larger than any market's."""
     values = rows[[*PRICES, "volume"]].to_numpy(dtype=float)
-    return np.asarray(np.isinf(values).any(axis=1))
+    return np.asarray((np.abs(values) > LARGEST).any(axis=1))
 
 
 def price_not_positive(rows: pd.DataFrame, known: Known) -> Mask:

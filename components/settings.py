@@ -89,6 +89,13 @@ class Settings(BaseSettings):
             return value
         return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
+    @field_validator("yahoo_url")
+    @classmethod
+    def _without_secrets(cls, value: str) -> str:
+        if "@" in value:
+            raise ValueError("a gateway's address holds no user or password: it is printed")
+        return value
+
     @field_validator("calendars", mode="before")
     @classmethod
     def _paired(cls, value: Any) -> Any:

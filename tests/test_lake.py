@@ -171,16 +171,16 @@ def test_the_same_candles_give_the_same_files(lake):
 def test_the_newest_state_not_later_than_the_run_is_found(lake):
     """A run for an earlier day must not start from a later day's memory."""
     for days in range(4):
-        lake.put_state("abc", AS_OF + pd.Timedelta(days=days), b"%d" % days)
-    assert lake.latest_state("abc", AS_OF + pd.Timedelta(days=2.5)) == (
+        lake.put_state("1d-abc", AS_OF + pd.Timedelta(days=days), b"%d" % days)
+    assert lake.latest_state("1d-abc", AS_OF + pd.Timedelta(days=2.5)) == (
         AS_OF + pd.Timedelta(days=2),
         b"2",
     )
-    assert lake.latest_state("abc", AS_OF - pd.Timedelta(seconds=1)) is None
+    assert lake.latest_state("1d-abc", AS_OF - pd.Timedelta(seconds=1)) is None
     assert lake.latest_state("other", AS_OF) is None
-    lake.prune_states("abc")
+    lake.prune_states("1d", "1d-abc")
     assert len(lake.objects.list("state/")) == 2
-    assert lake.latest_state("abc", AS_OF + pd.Timedelta(days=9))[1] == b"3"
+    assert lake.latest_state("1d-abc", AS_OF + pd.Timedelta(days=9))[1] == b"3"
 
 
 WRITER = """

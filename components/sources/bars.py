@@ -11,12 +11,17 @@ NUMBERS = [*PRICES, "volume", "vwap", "trades"]
 # A 32-bit float holds seven digits; what Yahoo prints after them is noise.
 FLOAT32_DIGITS = 7
 
+EARLIEST, LATEST = pd.Timestamp("1800-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC")
+
 
 def candles_frame(ts: pd.DatetimeIndex, numbers: dict[str, np.ndarray]) -> pd.DataFrame:
     """Make the candles of a reply: ``ts``, the seven numbers (absent ones NaN), ``line``."""
     empty = np.full(len(ts), np.nan)
     columns = {name: np.asarray(numbers.get(name, empty), dtype=float) for name in NUMBERS}
-    return pd.DataFrame({"ts": ts.as_unit("us"), **columns, "line": np.arange(len(ts))})
+    # Years that no calendar knows are a slip of the pen, and no time.
+    ts = ts.as_unit("us")
+    ts = pd.DatetimeIndex(ts.where((ts >= EARLIEST) & (ts < LATEST)))
+    return pd.DataFrame({"ts": ts, **columns, "line": np.arange(len(ts))})
 
 
 def actions_frame(

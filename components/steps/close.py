@@ -9,12 +9,23 @@ import pandas as pd
 import requests
 
 from components import checks, report
-from components.records import Alert, RunSummary
+from components.records import Alert, Failure, RunSummary
 from components.steps.ledger import note
 from components.steps.missing import missing_bars
 from components.steps.parts import Parts
 from components.steps.realised import carried_now, realised
-from components.tables import ALERTS, DELIVERIES, INCIDENTS, VERDICTS
+from components.tables import VERDICTS
+
+# What a run added to the ledgers: its alerts, and every delivery that it made or left waiting.
+LEDGERS = {
+    "alerts": "select * from alerts where known_at = %(as_of)s order by id",
+    "incidents": "select * from incidents where known_at = %(as_of)s order by id",
+    "deliveries": """
+        select d.* from deliveries d left join alerts a on a.id = d.alert_id
+        where a.known_at = %(as_of)s or d.delivered_at >= %(started)s
+        order by d.alert_id, d.channel
+    """,
+}
 
 
 def close(parts: Parts, alerts: tuple[Alert, ...]) -> RunSummary:
@@ -38,14 +49,8 @@ def close(parts: Parts, alerts: tuple[Alert, ...]) -> RunSummary:
 def _manifest(parts: Parts) -> str:
     """What replays the run, and what was told: enough to restore a lost warehouse."""
     run = parts.run
-    ledger = {
-        table.name: _rows(parts, table.name, time)
-        for table, time in (
-            (ALERTS, "known_at"),
-            (INCIDENTS, "known_at"),
-            (DELIVERIES, "delivered_at"),
-        )
-    }
+    at = {"as_of": run.as_of.to_pydatetime(), "started": run.started_at}
+    ledger = {table: _rows(parts, sql, at) for table, sql in LEDGERS.items()}
     body = {
         "id": run.id,
         "command": run.command,
@@ -56,7 +61,13 @@ def _manifest(parts: Parts) -> str:
         "finished_at": run.finished_at,
         "code_version": parts.code_version,
         "settings": parts.settings,
-        "judge": {"name": parts.ensemble.name, "fingerprint": parts.ensemble.fingerprint},
+        "source": parts.source.name,
+        "symbols": parts.watch.symbols,
+        "judge": {
+            "detectors": parts.ensemble.detectors,
+            "alerts_per_year": parts.ensemble.alerts_per_year,
+            "fingerprint": parts.ensemble.fingerprint,
+        },
         "read": sorted(set(run.hashes)),
         "counts": run.counts,
         "seconds": {step: round(s, 3) for step, s in run.seconds.items()},
@@ -71,14 +82,8 @@ def _text(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _rows(parts: Parts, table: str, time: str) -> list[dict[str, Any]]:
-    """The rows of a ledger that this run added."""
-    started, as_of = parts.run.started_at, parts.run.as_of.to_pydatetime()
-    condition = f"{time} = %(as_of)s" if time == "known_at" else f"{time} >= %(started)s"
-    rows = parts.warehouse.query(
-        f"select * from {table} where {condition} order by 1, 2",  # noqa: S608
-        {"as_of": as_of, "started": started},
-    )
+def _rows(parts: Parts, sql: str, at: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = parts.warehouse.query(sql, at)
     frame = rows.astype(object).where(rows.notna(), None)
     return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
@@ -150,5 +155,5 @@ def _heartbeat(parts: Parts) -> None:
         requests.get(parts.watch.heartbeat_url, timeout=10).raise_for_status()
     except requests.RequestException as error:
         # The address may hold a token, and requests puts it into its messages.
-        parts.run.undelivered.append(f"heartbeat: {type(error).__name__}")
+        parts.run.failures.append(Failure("heartbeat", "unavailable", type(error).__name__))
         parts.run.exit_code = 3

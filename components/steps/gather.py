@@ -9,7 +9,6 @@ import stamina
 from components import checks
 from components.errors import SourceError, SourceUnavailable
 from components.records import CandleRequest, Failure, Parsed, RawBatch, RawReply
-from components.steps.ledger import begin
 from components.steps.missing import closed_bars, missing_bars
 from components.steps.parts import Parts
 from components.tables import ACTIONS, CANDLES, QUARANTINE, RAW_OBJECTS
@@ -38,7 +37,6 @@ class Refined:
 
 def plan(parts: Parts, as_of: pd.Timestamp) -> Iterator[list[CandleRequest]]:
     """Which bars to ask for: the missing ones, and a few before them, batch by batch."""
-    begin(parts)
     firsts = missing_bars(parts, as_of, as_of).groupby("symbol")["ts"].min()
     known = parts.warehouse.last_ts(list(firsts.index), parts.watch.interval, as_of)
     requests = [

@@ -52,7 +52,7 @@ def recall(parts: Parts, as_of: pd.Timestamp) -> tuple[Snapshot, Iterator[Piece]
     if not parts.ensemble.is_carried:
         restart = set(symbols)
     onward = new[~new["symbol"].isin(restart)]
-    return carried, _pieces(parts, onward, tuple(sorted(restart)), as_of)
+    return carried, _pieces(parts, onward, last, tuple(sorted(restart)), as_of)
 
 
 def _latest_snapshot(parts: Parts, as_of: pd.Timestamp) -> tuple[pd.Timestamp, Snapshot] | None:
@@ -108,7 +108,11 @@ def _with_new_splits(
 
 
 def _pieces(
-    parts: Parts, onward: pd.DataFrame, restart: tuple[str, ...], as_of: pd.Timestamp
+    parts: Parts,
+    onward: pd.DataFrame,
+    last: "pd.Series[pd.Timestamp]",
+    restart: tuple[str, ...],
+    as_of: pd.Timestamp,
 ) -> Iterator[Piece]:
     if len(onward):
         # A panel is as wide as its longest series: those with the same number of new bars
@@ -117,7 +121,7 @@ def _pieces(
         for n_bars in sorted(counts.unique()):
             symbols = tuple(sorted(counts.index[counts == n_bars]))
             rows = onward[onward["symbol"].isin(symbols)]
-            yield _piece(parts, symbols, rows, as_of, from_start=False)
+            yield _piece(parts, symbols, rows, as_of, after=last[list(symbols)])
     yield from _rebuilds(parts, restart, as_of)
 
 
@@ -128,7 +132,7 @@ def _rebuilds(parts: Parts, symbols: tuple[str, ...], as_of: pd.Timestamp) -> It
             CANDLES, symbols=list(group), interval=parts.watch.interval, as_of=as_of
         )
         if len(rows):
-            yield _piece(parts, group, rows, as_of, from_start=True)
+            yield _piece(parts, group, rows, as_of)
 
 
 def _piece(
@@ -136,26 +140,42 @@ def _piece(
     symbols: tuple[str, ...],
     rows: pd.DataFrame,
     as_of: pd.Timestamp,
-    *,
-    from_start: bool,
+    after: "pd.Series[pd.Timestamp] | None" = None,
 ) -> Piece:
     interval, budget = parts.watch.interval, parts.ensemble.alerts_per_year
     per_year = [parts.calendars.bars_per_year(symbol, interval) for symbol in symbols]
     rates = budget / np.array(per_year, dtype=float)
-    return Piece(symbols, with_splits(parts, rows, as_of), rates, from_start)
+    rows = with_splits(parts, rows, as_of, after)
+    return Piece(symbols, rows, rates, from_start=after is None)
 
 
-def with_splits(parts: Parts, candles: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
-    """Add ``split``: new shares per old share on the bar's session, 1 on most."""
-    actions = parts.warehouse.read(
-        ACTIONS,
-        symbols=list(candles["symbol"].unique()),
-        since=candles["ts"].min(),
-        as_of=as_of,
+def with_splits(
+    parts: Parts,
+    candles: pd.DataFrame,
+    as_of: pd.Timestamp,
+    after: "pd.Series[pd.Timestamp] | None" = None,
+) -> pd.DataFrame:
+    """Add ``split``: new shares per old share since the bar before, 1 on most bars.
+
+    A split whose own bar is absent counts on the next bar. ``after`` is the last bar of each
+    instrument that was judged already: what was split up to it has counted.
+    """
+    candles = candles.sort_values("ts", kind="stable")
+    first = candles["ts"].min()
+    since = first if after is None else min(first, after.dropna().min())
+    symbols = list(candles["symbol"].unique())
+    actions = parts.warehouse.read(ACTIONS, symbols=symbols, since=since, as_of=as_of)
+    splits = actions[actions["kind"] == "split"].sort_values("ts", kind="stable")
+    if after is not None:
+        splits = splits[~(splits["ts"] <= splits["symbol"].map(after))]
+    bars = candles[["symbol", "ts"]].assign(bar=candles["ts"])
+    met = pd.merge_asof(
+        splits[["symbol", "ts", "value"]], bars, on="ts", by="symbol", direction="forward"
     )
-    splits = actions[actions["kind"] == "split"][["symbol", "ts", "value"]]
-    rows = candles.merge(splits, how="left", on=["symbol", "ts"])
-    return rows.assign(split=rows["value"].fillna(1.0)).drop(columns="value")
+    ratios = met.dropna(subset=["bar"]).groupby(["symbol", "bar"])["value"].prod()
+    split = ratios.rename("split").rename_axis(["symbol", "ts"]).reset_index()
+    rows = candles.merge(split, how="left", on=["symbol", "ts"])
+    return rows.sort_values(["symbol", "ts"], kind="stable").fillna({"split": 1.0})
 
 
 def judge(parts: Parts, carried: Snapshot, piece: Piece) -> tuple[Snapshot, Judged]:
@@ -199,7 +219,7 @@ def keep(parts: Parts, carried: Snapshot, as_of: pd.Timestamp) -> None:
     if len(market):
         parts.warehouse.upsert(MARKET, market)
     parts.lake.put_state(snapshot_key(parts), as_of, to_arrow(carried))
-    parts.lake.prune_states(snapshot_key(parts))
+    parts.lake.prune_states(parts.watch.interval, snapshot_key(parts))
 
 
 def _market(parts: Parts, as_of: pd.Timestamp) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The list of runs in the warehouse: noted when one begins, and when it has ended."""
+"""The list of runs in the warehouse."""
 
 import json
 
@@ -23,12 +23,3 @@ def note(parts: Parts, manifest: str) -> None:
         "manifest": manifest,
     }
     parts.warehouse.upsert(RUNS, pd.DataFrame([row]))
-
-
-def begin(parts: Parts) -> None:
-    """Note that a run has begun: if it is killed, the next one knows since when there is news."""
-    done = parts.warehouse.query(
-        "select 1 from runs where id = %(id)s and status = 'finished'", {"id": parts.run.id}
-    )
-    if not len(done) and not parts.is_dry:
-        note(parts, manifest="")

@@ -1,10 +1,12 @@
 """Replay: the processed layer and the warehouse, made anew from the raw lake, offline."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from components.ensemble import Ensemble
 from components.records import RunSummary
 from components.steps.gather import load, refine
 from components.steps.judging import judge, keep, recall, record
@@ -24,19 +26,35 @@ def replay(parts: Parts) -> RunSummary:
         parts.run.failures.clear()
         load(parts, refine(parts, batch))
     manifests = [json.loads(body) for body in parts.lake.run_manifests()]
-    runs = sorted((m for m in manifests if m["command"] == "run"), key=lambda m: m["as_of"])
+    manifests = sorted((m for m in manifests if m["source"] == parts.source.name), key=_when)
+    runs = [manifest for manifest in manifests if manifest["command"] == "run"]
     for manifest in parts.progress(runs, len(runs), "judging"):
-        as_of = pd.Timestamp(manifest["as_of"])
-        carried, pieces = recall(parts, as_of)
-        for piece in pieces:
-            carried, judged = judge(parts, carried, piece)
-            record(parts, judged, as_of)
-        keep(parts, carried, as_of)
+        _judge_again(_as_then(parts, manifest), pd.Timestamp(manifest["as_of"]))
     for manifest in manifests:
         _restore(parts, manifest)
     parts.run.counts["batches"] = len(keys)
     parts.run.counts["runs"] = len(runs)
     return parts.run
+
+
+def _when(manifest: dict[str, Any]) -> tuple[str, str]:
+    return manifest["as_of"], manifest["id"]
+
+
+def _as_then(parts: Parts, manifest: dict[str, Any]) -> Parts:
+    """The same stores under the watch list, the judge and the budget of an earlier run."""
+    judge = manifest["judge"]
+    ensemble = Ensemble(tuple(judge["detectors"]), judge["alerts_per_year"])
+    watch = replace(parts.watch, symbols=tuple(manifest["symbols"]))
+    return replace(parts, watch=watch, ensemble=ensemble)
+
+
+def _judge_again(parts: Parts, as_of: pd.Timestamp) -> None:
+    carried, pieces = recall(parts, as_of)
+    for piece in pieces:
+        carried, judged = judge(parts, carried, piece)
+        record(parts, judged, as_of)
+    keep(parts, carried, as_of)
 
 
 def _restore(parts: Parts, manifest: dict[str, Any]) -> None:

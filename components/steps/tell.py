@@ -15,7 +15,7 @@ from components.incidents import Incident, alert_id, digest
 from components.records import Alert, Message, alert_from_json, alert_to_json
 from components.steps import troubles
 from components.steps.findings import findings
-from components.steps.news import finished_before, news, quiet
+from components.steps.news import news, quiet
 from components.steps.parts import Parts
 from components.steps.realised import budget_in_words
 from components.tables import ALERTS, DELIVERIES, INCIDENTS
@@ -37,8 +37,7 @@ def tell(parts: Parts, as_of: pd.Timestamp) -> tuple[Alert, ...]:
     Alerts and the deliveries that they wait for are stored before anything is sent, and a
     delivery is noted after it was sent: a crash may repeat a message, never lose one.
     """
-    until = finished_before(parts, as_of)
-    made = [*_market(parts, until, as_of), *troubles.alerts(parts, until, as_of)]
+    made = [*_market(parts, as_of), *troubles.alerts(parts, as_of)]
     alerts = tuple(alert for alert, _ in made)
     if parts.is_dry:
         for channel in parts.channels:
@@ -61,9 +60,9 @@ def _made_at(parts: Parts, as_of: pd.Timestamp) -> tuple[Alert, ...]:
     return tuple(map(alert_from_json, rows["payload"]))
 
 
-def _market(parts: Parts, until: pd.Timestamp, as_of: pd.Timestamp) -> Made:
+def _market(parts: Parts, as_of: pd.Timestamp) -> Made:
     """One alert for the anomalies of each bar, one for the corrections of each bar."""
-    rows = news(parts, until, as_of)
+    rows = news(parts, as_of)
     if not len(rows):
         return []
     incidents = [_incident(parts, row) for row in rows.to_dict("records")]

@@ -3,30 +3,27 @@
 import pandas as pd
 
 from components import checks, explain
-from components.incidents import Incident, alert_id
+from components.incidents import TOLD_WITHIN, Incident, alert_id
 from components.records import Alert
 from components.steps.missing import missing_bars
 from components.steps.parts import Parts
 
-# Rows that a check refused and that became known since the last finished run.
+# Rows that a check refused of late; a row that comes again is the same trouble.
 KEPT_ASIDE = """
-select check_name, symbol, count(*) as n, min(ts) as ts
+select distinct check_name, symbol, coalesce(ts, to_timestamp(0)) as ts
 from quarantine
-where known_at > %(until)s and known_at <= %(as_of)s and symbol = any(%(symbols)s)
+where known_at > %(since)s and known_at <= %(as_of)s and symbol = any(%(symbols)s)
   and interval = %(interval)s and check_name = any(%(checks)s)
-group by check_name, symbol
-order by check_name, symbol
+order by check_name, symbol, ts
 """
 
 
-def alerts(
-    parts: Parts, until: pd.Timestamp, as_of: pd.Timestamp
-) -> list[tuple[Alert, list[Incident]]]:
+def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident]]]:
     """One alert for all data trouble that was not told yet, or none."""
     last = parts.warehouse.last_ts(list(parts.watch.symbols), parts.watch.interval, as_of)
     failed = {failure.symbol: failure for failure in parts.run.failures}
     late = missing_bars(parts, as_of, as_of - parts.watch.grace)
-    aside = _kept_aside(parts, until, as_of)
+    aside = _kept_aside(parts, as_of)
 
     found: dict[str, list[Incident]] = {}
     for symbol, failure in failed.items():
@@ -42,20 +39,21 @@ def alerts(
         if len(inner):
             found[f"missing {symbol}"] = [_incident(parts, symbol, t, "missing") for t in inner]
             missing[symbol] = list(inner)
-    for check, symbol, ts in zip(aside["check_name"], aside["symbol"], aside["ts"], strict=True):
-        found[f"aside {check} {symbol}"] = [_incident(parts, symbol, ts, check)]
+    for pair, rows in aside.groupby(["check_name", "symbol"]):
+        check, owner = map(str, pair)
+        refused = [_incident(parts, owner, ts, check) for ts in rows["ts"]]
+        found[f"aside {check} {owner}"] = refused
 
     told = _told(parts, [i for group in found.values() for i in group])
     news = {key: [i for i in group if i.id not in told] for key, group in found.items()}
     news = {key: group for key, group in news.items() if group}
     if not news:
         return []
-    is_new = aside.apply(lambda row: f"aside {row.check_name} {row.symbol}" in news, axis=1)
     notes = explain.data_notes(
         [f for symbol, f in failed.items() if f"failed {symbol}" in news],
         {s: bars for s, bars in stale.items() if f"stale {s}" in news and s not in failed},
         {s: [i.ts for i in news[f"missing {s}"]] for s in missing if f"missing {s}" in news},
-        aside[is_new.astype(bool)] if len(aside) else None,
+        _counted([i for key, group in news.items() if key.startswith("aside ") for i in group]),
         parts.watch.interval,
     )
     incidents = [incident for group in news.values() for incident in group]
@@ -78,17 +76,27 @@ def _incident(parts: Parts, symbol: str, ts: pd.Timestamp | None, what: str) -> 
     return Incident("data", symbol, parts.watch.interval, at, what)
 
 
-def _kept_aside(parts: Parts, until: pd.Timestamp, as_of: pd.Timestamp) -> pd.DataFrame:
+def _kept_aside(parts: Parts, as_of: pd.Timestamp) -> pd.DataFrame:
     return parts.warehouse.query(
         KEPT_ASIDE,
         {
-            "until": until.to_pydatetime(),
+            "since": (as_of - TOLD_WITHIN).to_pydatetime(),
             "as_of": as_of.to_pydatetime(),
             "symbols": list(parts.watch.symbols),
             "interval": parts.watch.interval,
             "checks": sorted(checks.TOLD),
         },
     )
+
+
+def _counted(refused: list[Incident]) -> pd.DataFrame | None:
+    """Refused bars by check and instrument: their number and the first of them."""
+    if not refused:
+        return None
+    rows = pd.DataFrame({"check_name": [i.what for i in refused]})
+    rows = rows.assign(symbol=[i.symbol for i in refused], ts=[i.ts for i in refused])
+    counted = rows.groupby(["check_name", "symbol"])["ts"].agg(n="size", ts="min")
+    return counted.reset_index()
 
 
 def _told(parts: Parts, incidents: list[Incident]) -> set[str]:
