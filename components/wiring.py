@@ -1,6 +1,7 @@
 """Settings to open parts: the only place that opens anything."""
 
 import hashlib
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+import stamina
 
 from components.channels import Channel, open_channel
 from components.embedded import open_embedded
@@ -21,6 +23,8 @@ from components.sources import open_source
 from components.sources.base import Source, check_symbol
 from components.steps.parts import Parts, Progress, Watch, unseen
 from components.warehouse import Warehouse
+
+log = logging.getLogger("tremor")
 
 
 @contextmanager
@@ -41,6 +45,7 @@ def open_parts(
     AnotherRunAtWork
         When another process holds the lock.
     """
+    stamina.instrumentation.set_on_retry_hooks([_log_retry])
     source = _source(settings)
     symbols = _symbols(settings, source)
     calendars = Calendars(settings.calendars)
@@ -87,6 +92,11 @@ def open_warehouse(settings: Settings) -> Iterator[Warehouse]:
     with Warehouse(url) as warehouse:
         warehouse.migrate()
         yield warehouse
+
+
+def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:
+    # Errors of sources and channels are one line each, and hold no secret.
+    log.warning("%s Trying again in %.1f s.", details.caused_by, details.wait_for)
 
 
 def _clock() -> datetime:

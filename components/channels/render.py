@@ -145,13 +145,11 @@ def _alert_lines(alert: Alert, n_cards: int) -> list[str]:
     lines += [f"  - {clean(note)}" for note in alert.notes[:MAX_NOTES]]
     if len(alert.notes) > MAX_NOTES:
         lines.append(f"  - and {len(alert.notes) - MAX_NOTES:,} more")
-    command = f"python main.py alerts acknowledge {clean(alert.id)}"
-    return [
-        *lines,
-        *([""] if alert.notes else []),
-        f"To acknowledge: {command} (or: snooze, label)",
-        "",
-    ]
+    # Silence about the market is asked for by hand; data trouble ends with the trouble.
+    if alert.kind != "data":
+        command = f"python main.py alerts acknowledge {clean(alert.id)}"
+        lines.append(f"To acknowledge: {command} (or: snooze, label)")
+    return [*lines, ""]
 
 
 def _more(alert: Alert, rest: tuple[Finding, ...]) -> list[str]:

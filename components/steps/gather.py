@@ -43,7 +43,7 @@ def plan(parts: Parts, as_of: pd.Timestamp) -> Iterator[list[CandleRequest]]:
         _request(parts, str(symbol), first, as_of, as_of, recheck=symbol in known)
         for symbol, first in firsts.sort_index().items()
     ]
-    return _batches(parts, requests)
+    return iter(_batches(requests, BATCH))
 
 
 def plan_backfill(
@@ -65,7 +65,8 @@ def plan_backfill(
         absent = due[(due < until) & ~due.isin(pd.DatetimeIndex(held["ts"]))]
         if len(absent):
             requests.append(_request(parts, symbol, absent[0], until, as_of, recheck=False))
-    return _batches(parts, requests, size=1)
+    batches = _batches(requests, size=1)
+    return parts.progress(batches, len(batches), "fetching")
 
 
 def _request(
@@ -85,11 +86,8 @@ def _request(
     return CandleRequest(symbol, parts.watch.interval, first, until, as_of)
 
 
-def _batches(
-    parts: Parts, requests: list[CandleRequest], size: int = BATCH
-) -> Iterator[list[CandleRequest]]:
-    batches = [requests[i : i + size] for i in range(0, len(requests), size)]
-    return parts.progress(batches, len(batches), "fetching")
+def _batches(requests: list[CandleRequest], size: int) -> list[list[CandleRequest]]:
+    return [requests[i : i + size] for i in range(0, len(requests), size)]
 
 
 def fetch(parts: Parts, requests: list[CandleRequest]) -> RawBatch:
@@ -100,7 +98,7 @@ def fetch(parts: Parts, requests: list[CandleRequest]) -> RawBatch:
     """
     kept = _kept_replies(parts, requests[0].as_of)
     replies, failures, fresh = [], [], []
-    for request in requests:
+    for request in parts.progress(requests, len(requests), "fetching"):
         if request in kept:
             replies.append(kept[request])
             continue
