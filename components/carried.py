@@ -40,15 +40,6 @@ class Snapshot:
         return Snapshot(symbols, {name: a[at] for name, a in self.state.items()})
 
 
-def joined(snapshots: list[Snapshot]) -> Snapshot:
-    """One snapshot of all instruments; every snapshot has the same arrays."""
-    symbols = tuple(s for snapshot in snapshots for s in snapshot.symbols)
-    names = snapshots[0].state
-    state = {n: np.concatenate([s.state[n] for s in snapshots]) for n in names}
-    order = tuple(sorted(symbols))
-    return Snapshot(symbols, state).take(order)
-
-
 def to_arrow(snapshot: Snapshot) -> bytes:
     """The snapshot as an Arrow file; the same snapshot gives the same bytes."""
     columns: dict[str, pa.Array] = {"symbol": pa.array(snapshot.symbols, pa.string())}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.calibration import KeptRate, NormalRule, RankCalibration, two_sided
-from components.carried import Snapshot, from_arrow, joined, to_arrow
+from components.carried import Snapshot, from_arrow, to_arrow
 from components.consensus import agreed
 from components.detectors import DETECTORS
 from components.ensemble import Ensemble, score_rows, verdict_rows
@@ -243,14 +243,14 @@ def test_rows_pack_into_a_panel_and_verdicts_come_back_in_order():
     assert len(score_rows(judged, ensemble.detectors, "1d", NOW)) == 0
 
 
-def test_snapshots_join_and_take_by_name():
-    """State follows its instrument whatever the order."""
-    first = Snapshot(("B", "A"), {"n": np.array([2, 1]), "m": np.array([[2.0], [1.0]])})
-    second = Snapshot(("C",), {"n": np.array([3]), "m": np.array([[3.0]])})
-    whole = joined([first, second])
-    assert whole.symbols == ("A", "B", "C")
+def test_a_snapshot_keeps_state_by_name():
+    """State follows its instrument whatever the order, and through the Arrow file."""
+    whole = Snapshot(
+        ("B", "A", "C"), {"n": np.array([2, 1, 3]), "m": np.array([[2.0], [1.0], [3.0]])}
+    )
     assert whole.take(("C", "A")).state["n"].tolist() == [3, 1]
-    assert from_arrow(to_arrow(whole)).state["m"].tolist() == [[1.0], [2.0], [3.0]]
+    assert from_arrow(to_arrow(whole)).state["m"].tolist() == [[2.0], [1.0], [3.0]]
+    assert from_arrow(to_arrow(whole)).symbols == whole.symbols
     assert to_arrow(whole) == to_arrow(whole)
 
 

@@ -43,7 +43,7 @@ def plan(parts: Parts, as_of: pd.Timestamp) -> Iterator[list[CandleRequest]]:
         _request(parts, str(symbol), first, as_of, as_of, recheck=symbol in known)
         for symbol, first in firsts.sort_index().items()
     ]
-    return iter(_batches(requests, BATCH))
+    return iter(_batches(requests))
 
 
 def plan_backfill(
@@ -86,7 +86,7 @@ def _request(
     return CandleRequest(symbol, parts.watch.interval, first, until, as_of)
 
 
-def _batches(requests: list[CandleRequest], size: int) -> list[list[CandleRequest]]:
+def _batches(requests: list[CandleRequest], size: int = BATCH) -> list[list[CandleRequest]]:
     return [requests[i : i + size] for i in range(0, len(requests), size)]
 
 

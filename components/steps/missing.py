@@ -8,6 +8,9 @@ from components.tables import CANDLES
 # The daily run looks for holes this far back; older ones are for ``backfill``.
 RECENT = pd.Timedelta(days=14)
 
+# A bar from so long before shows that the instrument was there when those weeks began.
+BEFORE = pd.Timedelta(days=10)
+
 
 def missing_bars(parts: Parts, as_of: pd.Timestamp, closed_by: pd.Timestamp) -> pd.DataFrame:
     """Bars that closed by ``closed_by`` and are not known by ``as_of``, as (symbol, ts).
@@ -21,7 +24,7 @@ def missing_bars(parts: Parts, as_of: pd.Timestamp, closed_by: pd.Timestamp) -> 
         CANDLES,
         symbols=watch.symbols,
         interval=watch.interval,
-        since=as_of - RECENT,
+        since=as_of - RECENT - BEFORE,
         as_of=as_of,
         columns=["symbol", "ts"],
     )
