@@ -11,7 +11,7 @@ from components import explain
 from components.records import Finding
 from components.steps.judging import with_splits
 from components.steps.parts import Parts
-from components.tables import ACTIONS, CANDLES, SCORES, VERDICTS
+from components.tables import ACTIONS, CANDLES, SCORES, VERDICTS, Table
 
 # Of a crowded day so many instruments are explained in full; the others are listed.
 EXPLAINED = 100
@@ -55,14 +55,7 @@ def findings(parts: Parts, rows: pd.DataFrame, as_of: pd.Timestamp) -> list[Find
 def _candles(
     parts: Parts, symbols: list[str], ts: pd.Timestamp, as_of: pd.Timestamp
 ) -> pd.DataFrame:
-    rows = parts.warehouse.read(
-        CANDLES,
-        symbols=symbols,
-        interval=parts.watch.interval,
-        since=ts - BARS_BACK,
-        until=ts + pd.Timedelta(microseconds=1),
-        as_of=as_of,
-    )
+    rows = _up_to(parts, CANDLES, symbols, ts - BARS_BACK, ts, as_of)
     actions = parts.warehouse.read(ACTIONS, symbols=symbols, since=ts - BARS_BACK, as_of=as_of)
     paid = actions[actions["kind"] == "dividend"][["symbol", "ts", "value"]]
     rows = with_splits(parts, rows, as_of).merge(paid, how="left", on=["symbol", "ts"])
@@ -72,28 +65,33 @@ def _candles(
 def _scores(
     parts: Parts, symbols: list[str], ts: pd.Timestamp, as_of: pd.Timestamp
 ) -> pd.DataFrame:
-    rows = parts.warehouse.read(
-        SCORES,
-        symbols=symbols,
-        interval=parts.watch.interval,
-        since=ts - SCORES_BACK,
-        until=ts + pd.Timedelta(microseconds=1),
-        as_of=as_of,
-    )
+    rows = _up_to(parts, SCORES, symbols, ts - SCORES_BACK, ts, as_of)
     return rows[rows["detector"] == parts.ensemble.detectors[0]]
 
 
 def _moves(parts: Parts, ts: pd.Timestamp, as_of: pd.Timestamp) -> pd.Series:
-    rows = parts.warehouse.read(
-        VERDICTS,
-        symbols=list(parts.watch.symbols),
+    rows = _up_to(parts, VERDICTS, list(parts.watch.symbols), ts, ts, as_of)
+    rows = rows[rows["judge"] == parts.ensemble.name]
+    return rows.set_index("symbol")["return"].dropna()
+
+
+def _up_to(
+    parts: Parts,
+    table: Table,
+    symbols: list[str],
+    since: pd.Timestamp,
+    ts: pd.Timestamp,
+    as_of: pd.Timestamp,
+) -> pd.DataFrame:
+    """Rows from ``since`` up to and including the bar at ``ts``, as known at ``as_of``."""
+    return parts.warehouse.read(
+        table,
+        symbols=symbols,
         interval=parts.watch.interval,
-        since=ts,
+        since=since,
         until=ts + pd.Timedelta(microseconds=1),
         as_of=as_of,
     )
-    rows = rows[rows["judge"] == parts.ensemble.name]
-    return rows.set_index("symbol")["return"].dropna()
 
 
 def _corrected(
