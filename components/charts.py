@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,9 @@ from components.words import percent, price, share, times
 
 # Okabe and Ito's colours keep apart for every kind of colour vision.
 BLUE, ORANGE, GREY, PALE, INK = "#0072B2", "#D55E00", "#9AA5B1", "#CFE3F1", "#24303C"
+
+# What stands beside the blue of the matter itself.
+BESIDE = ("#E69F00", "#56B4E9", "#CC79A7", "#C4CBD2")
 
 DPI = 160
 
@@ -55,6 +58,50 @@ def rate_png(years: Sequence[int], realised: Sequence[float], stated: Sequence[f
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper right", labelcolor=INK)
     axes.margins(y=0.25)
     _plain(axes)
+    return _png(figure)
+
+
+def compared_png(
+    groups: Sequence[str], measured: Mapping[str, Sequence[float]], unit: str
+) -> bytes:
+    """Bars side by side, one group a name: the first of ``measured`` stands out."""
+    figure = Figure(figsize=(7.6, 2.9), dpi=DPI, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(groups))
+    width = 0.84 / max(len(measured), 1)
+    for n, (name, values) in enumerate(measured.items()):
+        at = places - 0.42 + width * (n + 0.5)
+        colour = (BLUE, *BESIDE)[n % (len(BESIDE) + 1)]
+        axes.bar(at, values, width * 0.92, color=colour, label=name)
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.set_xticks(places, [name.replace(" ", "\n") for name in groups])
+    axes.set_ylabel(unit, fontsize=8, color=INK, parse_math=False)
+    figure.legend(
+        frameon=False, fontsize=8, ncols=len(measured), loc="outside upper left", labelcolor=INK
+    )
+    _plain(axes)
+    return _png(figure)
+
+
+def intervals_png(
+    names: Sequence[str], middles: Sequence[float], bounds: Sequence[Sequence[float]], unit: str
+) -> bytes:
+    """One line a name: its value and its interval, beside the line of no effect at 1."""
+    height = 0.75 + 0.28 * len(names)
+    figure = Figure(figsize=(7.6, height), dpi=DPI, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(names))[::-1]
+    for place, middle, (low, high) in zip(places, middles, bounds, strict=True):
+        colour = BLUE if place == len(names) - 1 else GREY
+        axes.hlines(place, low, high, color=colour, linewidth=2.2)
+        axes.plot([middle], [place], "o", color=colour, markersize=5.5)
+    axes.axvline(1, color=ORANGE, linewidth=1.2)
+    axes.set_yticks(places, list(names))
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlabel(unit, fontsize=8, color=INK, parse_math=False)
+    _plain(axes)
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", color="#E8ECF0", linewidth=0.7)
     return _png(figure)
 
 

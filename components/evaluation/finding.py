@@ -1,0 +1,176 @@
+"""Which planted anomalies were found: recall minus chance, average precision, levels, VUS."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.evaluation.plants import KINDS, SIZES
+from components.evaluation.told import Told
+from components.evaluation.vus import vus_pr
+from components.panels import Array, Flags
+
+LEVELS = {1: "LOW", 2: "MEDIUM", 3: "HIGH"}
+MIDDLE = SIZES.index("middle")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a method told of one planted panel.
+
+    ``plants`` has a row a plant: symbol, kind, size, ts, until, and is_aside (kept aside by a
+    data check that names it rightly).
+    """
+
+    told: Told
+    plants: pd.DataFrame
+
+
+def with_aside(plants: pd.DataFrame, aside: pd.DataFrame) -> pd.DataFrame:
+    """Add to each plant whether a row of its window was kept aside by a fitting check."""
+    rows = plants.reset_index(names="plant").merge(
+        aside.rename(columns={"ts": "row_ts"}), on="symbol"
+    )
+    rows = rows[(rows["row_ts"] >= rows["ts"]) & (rows["row_ts"] <= rows["until"])]
+    fits = [c in KINDS[k].checks for c, k in zip(rows["check_name"], rows["kind"], strict=True)]
+    return plants.assign(is_aside=plants.index.isin(rows["plant"][fits]))
+
+
+def planted_scores(trials: list[Trial]) -> dict[str, Any]:
+    """How well planted anomalies were found, over all trials together."""
+    seen = [_seen(trial) for trial in trials]
+    plants = pd.concat([rows for rows, _, _ in seen], ignore_index=True)
+    outside = np.concatenate([scores for _, scores, _ in seen])
+    n_alerts = sum(n for _, _, n in seen)
+    rate = n_alerts / len(outside) if len(outside) else 0.0
+    plants["chance"] = 1 - (1 - rate) ** plants["n_bars"]
+    plants["is_found"] = plants["is_told"] | plants["is_aside"]
+    by_kind = {
+        kind: _of_kind(plants[plants["kind"] == kind], outside, len(plants)) for kind in KINDS
+    }
+    middle = plants[plants["size"] == MIDDLE]
+    return {
+        "recall": _mean(kind["recall"]["middle"] for kind in by_kind.values()),
+        "recall_all_sizes": _mean(
+            found for kind in by_kind.values() for found in kind["recall"].values()
+        ),
+        "average_precision": _mean(kind["average_precision"] for kind in by_kind.values()),
+        "average_precision_pooled": average_precision(plants["surprise"].to_numpy(), outside),
+        "vus_pr": _mean(_vus(trial, series) for trial in trials for series in _with_plants(trial)),
+        "n": len(plants),
+        "n_middle": len(middle),
+        "told": _share(plants["is_told"]),
+        "kept_aside": _share(plants["is_aside"]),
+        "alert_rate_outside": float(rate),
+        "by_kind": by_kind,
+        "by_level": _by_level(trials),
+    }
+
+
+def _of_kind(plants: pd.DataFrame, outside: Array, n_plants: int) -> dict[str, Any]:
+    sizes = {name: plants[plants["size"] == place] for place, name in enumerate(SIZES)}
+    # A kind is an eighth of all plants: its precision is that of a panel that holds as many
+    # plants, all of this kind.
+    weight = n_plants / len(plants) if len(plants) else 1.0
+    return {
+        "n": {name: len(rows) for name, rows in sizes.items()},
+        "found": {name: _share(rows["is_found"]) for name, rows in sizes.items()},
+        "told": {name: _share(rows["is_told"]) for name, rows in sizes.items()},
+        "kept_aside": {name: _share(rows["is_aside"]) for name, rows in sizes.items()},
+        "chance": {name: _share(rows["chance"]) for name, rows in sizes.items()},
+        "recall": {
+            name: _share(rows["is_found"]) - _share(rows["chance"]) for name, rows in sizes.items()
+        },
+        "average_precision": average_precision(plants["surprise"].to_numpy(), outside, weight),
+    }
+
+
+def _share(values: "pd.Series[Any]") -> float:
+    return float(values.astype(float).mean()) if len(values) else float("nan")
+
+
+def _mean(values: Any) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def average_precision(plants: Array, outside: Array, weight: float = 1.0) -> float:
+    """Average over plants of the precision when all as odd are told.
+
+    Parameters
+    ----------
+    plants : array
+        The highest score within each plant; -inf where none was given. A plant counts once.
+    outside : array
+        Scores of the bars outside of all plants: each is a false alarm when told.
+    weight : float
+        How many plants each one stands for.
+    """
+    if not len(plants):
+        return float("nan")
+    n_plants_told = len(plants) - np.searchsorted(np.sort(plants), plants, side="left")
+    n_false = len(outside) - np.searchsorted(np.sort(outside), plants, side="left")
+    precision = weight * n_plants_told / (weight * n_plants_told + n_false)
+    return float(np.where(np.isneginf(plants), 0.0, precision).mean())
+
+
+def windows(told: Told, plants: pd.DataFrame) -> tuple[Array, Flags]:
+    """First and last-but-one columns of each plant, (n_plants, 3) with the series; their bars."""
+    within = np.zeros(told.ts.shape, dtype=np.bool_)
+    spans = np.zeros((len(plants), 3))
+    series_of = {symbol: series for series, symbol in enumerate(told.symbols)}
+    series = plants["symbol"].map(series_of).to_numpy()
+    first = plants["ts"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")
+    until = plants["until"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")
+    for one in np.unique(series):
+        rows = np.flatnonzero(series == one)
+        spans[rows, 0] = one
+        spans[rows, 1] = told.place(one, first[rows])
+        spans[rows, 2] = told.place(one, until[rows] + np.timedelta64(1, "us"))
+    for one, start, stop in spans.astype(int):
+        within[one, start:stop] = True
+    return spans, within
+
+
+def _seen(trial: Trial) -> tuple[pd.DataFrame, Array, int]:
+    """Each plant with what was told of it; the scores outside of plants, and alerts there."""
+    told = trial.told
+    spans, within = windows(told, trial.plants)
+    alert = told.is_alert & told.is_decided
+    is_told, surprise, n_bars = [], [], []
+    for series, start, stop in spans.astype(int):
+        decided = told.is_decided[series, start:stop]
+        is_told.append(bool(alert[series, start:stop].any()))
+        surprise.append(told.surprise[series, start:stop][decided].max(initial=-np.inf))
+        n_bars.append(int(decided.sum()))
+    plants = trial.plants.assign(is_told=is_told, surprise=surprise, n_bars=n_bars)
+    plants["surprise"] = plants["surprise"].where(~plants["is_aside"], np.inf)
+    outside = told.is_decided & ~within
+    return plants, told.surprise[outside], int(alert[outside].sum())
+
+
+def _by_level(trials: list[Trial]) -> dict[str, dict[str, float]]:
+    found = {}
+    for level, name in LEVELS.items():
+        n = n_within = 0
+        for trial in trials:
+            _, within = windows(trial.told, trial.plants)
+            told = (trial.told.level == level) & trial.told.is_decided
+            n += int(told.sum())
+            n_within += int((told & within).sum())
+        precision = n_within / n if n else float("nan")
+        found[name] = {"n": n, "precision": precision, "false_rate": 1 - precision}
+    return found
+
+
+def _with_plants(trial: Trial) -> list[int]:
+    held = set(trial.plants["symbol"])
+    return [series for series, symbol in enumerate(trial.told.symbols) if symbol in held]
+
+
+def _vus(trial: Trial, series: int) -> float:
+    own = trial.plants[trial.plants["symbol"] == trial.told.symbols[series]]
+    _, within = windows(trial.told, own)
+    decided = trial.told.is_decided[series]
+    return vus_pr(within[series, decided], trial.told.surprise[series, decided])

@@ -1,0 +1,169 @@
+"""Evaluate: what the warehouse holds against what is known to be true; told to nobody."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components import evaluation
+from components.errors import NotEnoughBars, SettingsError
+from components.evaluation import Trials, assess, assess_null
+from components.steps.evaluation_page import page
+from components.steps.judging import with_splits
+from components.steps.parts import Parts
+from components.tables import CANDLES
+
+EVENTS = Path(evaluation.__file__).with_name("events.csv")
+COLUMNS = ["symbol", "ts", "open", "high", "low", "close", "volume"]
+
+# Instruments of the simulated market.
+N_QUIET = 40
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which part of the warehouse is evaluated, and how.
+
+    ``subset`` instruments are drawn by ``seed``; 0 takes all.
+    """
+
+    symbols: tuple[str, ...] = ()
+    since: pd.Timestamp | None = None
+    subset: int = 0
+    seed: int = 0
+    rounds: int = 1
+
+
+def evaluate(parts: Parts, chosen: Chosen, events: pd.DataFrame) -> dict[str, Any]:
+    """Assess the ensemble and its baselines on the warehouse's candles.
+
+    Raises
+    ------
+    SettingsError, NotEnoughBars
+        When there is nothing to assess.
+    """
+    candles = read_candles(parts, chosen)
+    trials = Trials(
+        calendars=parts.calendars,
+        interval=parts.watch.interval,
+        events=events,
+        seed=chosen.seed,
+        rounds=chosen.rounds,
+    )
+    found = assess(parts.ensemble, candles, trials, progress=parts.progress)
+    return as_json(found)
+
+
+def evaluate_null(parts: Parts, chosen: Chosen) -> dict[str, Any]:
+    """Assess the ensemble on a simulated market without anomalies."""
+    n_series = chosen.subset or N_QUIET
+    found = assess_null(
+        parts.ensemble, n_series=n_series, seed=chosen.seed, progress=parts.progress
+    )
+    return as_json(found)
+
+
+def read_candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
+    """The candles known by now, with ``split``, new shares per old share."""
+    interval, as_of = parts.watch.interval, parts.run.as_of
+    held = _held(parts)
+    wanted = [symbol for symbol in held if not chosen.symbols or symbol in chosen.symbols]
+    if not wanted:
+        of = f" of {', '.join(chosen.symbols[:5])}" if chosen.symbols else ""
+        raise SettingsError(
+            f"evaluate: the warehouse holds no {interval} candles{of}. "
+            "Run `python main.py backfill --since 2015-01-01` first."
+        )
+    if 0 < chosen.subset < len(wanted):
+        random = np.random.default_rng([chosen.seed, 0])
+        wanted = sorted(str(s) for s in random.choice(wanted, chosen.subset, replace=False))
+    candles = parts.warehouse.read(
+        CANDLES,
+        symbols=wanted,
+        interval=interval,
+        since=chosen.since,
+        as_of=as_of,
+        columns=COLUMNS,
+    )
+    if candles.empty:
+        needed = parts.ensemble.bars_before_verdict + 1
+        raise NotEnoughBars(f"evaluate --since {chosen.since:%Y-%m-%d}", needed, 0)
+    return with_splits(parts, candles, as_of)
+
+
+def _held(parts: Parts) -> list[str]:
+    rows = parts.warehouse.query(
+        "select distinct symbol from candles where interval = %(interval)s order by symbol",
+        {"interval": parts.watch.interval},
+    )
+    return [str(symbol) for symbol in rows["symbol"]] if len(rows) else []
+
+
+def shipped_events() -> pd.DataFrame:
+    """The dated events that come with the program: symbol, date, what."""
+    return read_events(EVENTS)
+
+
+def read_events(path: Path) -> pd.DataFrame:
+    """Dated events of a CSV file with the columns symbol, date, what.
+
+    Raises
+    ------
+    SettingsError
+        When the file is not there or has another shape.
+    """
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+        rows["date"] = pd.to_datetime(rows["date"], format="%Y-%m-%d")
+        return rows[["symbol", "date", "what"]]
+    except (OSError, KeyError, ValueError) as error:
+        raise SettingsError(
+            f"{path}: no list of events ({str(error)[:120]}). It is a CSV file with the columns "
+            "symbol, date (2024-03-12) and what."
+        ) from None
+
+
+def as_json(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures as a JSON file holds them."""
+    return {name: plain(value) for name, value in found.items()}
+
+
+def plain(value: Any) -> Any:
+    """Numbers, texts, lists and dicts alone; what is unknown is None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write(parts: Parts, result: Mapping[str, Any], folder: Path | None) -> tuple[str, str]:
+    """Write the page and the JSON file to ``folder``, or beside the runs' reports.
+
+    Raises
+    ------
+    SettingsError
+        When the folder cannot be written.
+    """
+    files = {
+        "evaluation.html": page(result).encode(),
+        "evaluation.json": (json.dumps(result, indent=1) + "\n").encode(),
+    }
+    if folder is None:
+        html, text = (parts.lake.put_run(parts.run.id, name, b) for name, b in files.items())
+        return html, text
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, body in files.items():
+            (folder / name).write_bytes(body)
+    except OSError as error:
+        raise SettingsError(f"--out {folder}: {error.strerror}. Name another folder.") from None
+    html, text = (str(folder / name) for name in files)
+    return html, text
