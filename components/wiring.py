@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from components.ensemble import Ensemble
 from components.errors import SettingsError
 from components.lake import Lake
 from components.records import RunSummary
+from components.scratch import scratch_lake, scratch_warehouse
 from components.sessions import Calendars
 from components.settings import WATCH_LIST, Settings
 from components.sources import open_source
@@ -34,9 +36,12 @@ def open_parts(
     *,
     command: str = "run",
     is_dry: bool = False,
+    reads_only: bool = False,
     progress: Progress = unseen,
 ) -> Iterator[Parts]:
     """Open what a run works with, under the lock that lets one run work at a time.
+
+    What ``reads_only`` takes no lock and has no channels.
 
     Raises
     ------
@@ -55,11 +60,13 @@ def open_parts(
     stamp = pd.Timestamp(as_of).strftime("%Y%m%dT%H%M%SZ")
     run_id = f"{command}-{stamp}"
     lake = Lake(settings.lake_root)
-    channels = _channels(settings, report=f"{settings.lake_root}/runs/{run_id}/report.html")
+    report = f"{settings.lake_root}/runs/{run_id}/report.html"
+    channels = () if reads_only else _channels(settings, report)
 
     with ExitStack() as stack:
         warehouse = stack.enter_context(open_warehouse(settings))
-        stack.enter_context(warehouse.run_lock())
+        if not reads_only:
+            stack.enter_context(warehouse.run_lock())
         yield Parts(
             watch=Watch(
                 symbols=symbols,
@@ -92,6 +99,15 @@ def open_warehouse(settings: Settings) -> Iterator[Warehouse]:
     with Warehouse(url) as warehouse:
         warehouse.migrate()
         yield warehouse
+
+
+@contextmanager
+def open_scratch(settings: Settings, parts: Parts) -> Iterator[Parts]:
+    """The same parts over stores of their own, of which nothing is left behind."""
+    url = settings.warehouse_url.get_secret_value() or open_embedded(settings.state_dir)
+    with scratch_warehouse(url) as warehouse:
+        watch = replace(parts.watch, attempts=1, heartbeat_url="")
+        yield replace(parts, watch=watch, lake=scratch_lake(), warehouse=warehouse, channels=())
 
 
 def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:
