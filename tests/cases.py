@@ -25,6 +25,11 @@ DETECTOR_CASES = [
         DETECTORS["amplitude_zscore"],
         exempt=((4, "the base system's rule reads all history"),),
     ),
+    DetectorCase(
+        "dual_stream",
+        DETECTORS["dual_stream"],
+        exempt=((4, "the peer's rule reads all history"),),
+    ),
     DetectorCase("volatility_zscore", DETECTORS["volatility_zscore"]),
 ]
 

@@ -11,6 +11,8 @@ Feature = Callable[[CandlePanel, Array], Array]
 
 FEATURES: Mapping[str, Feature] = {
     "body": price.body,
+    "log_return": price.log_return,
+    "low_range": price.low_range,
     "price_amplitude": price.price_amplitude,
     "return": price.close_return,
 }

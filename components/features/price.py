@@ -30,3 +30,15 @@ def close_return(panel: CandlePanel, previous_close: Array) -> Array:
         has_bars = first < n_bars
         before[np.arange(n_series)[has_bars], first[has_bars]] = previous_close[has_bars]
     return close * panel.field("split") / before - 1
+
+
+def log_return(panel: CandlePanel, previous_close: Array) -> Array:
+    """The logarithm of close / previous close, with a split on the day undone."""
+    growth: Array = np.log1p(close_return(panel, previous_close))
+    return growth
+
+
+def low_range(panel: CandlePanel, _previous_close: Array) -> Array:
+    """(High - low) / low, a fraction."""
+    low = panel.field("low")
+    return (panel.field("high") - low) / low
