@@ -48,3 +48,39 @@ def rank_p(scores, window=1000, min_reference=250):
             p[t] = (1 + np.sum(reference >= score)) / (len(reference) + 1)
         past.append(score)
     return p
+
+
+def vus_pr(flags, scores, longest):
+    """Range-based areas under precision and recall, threshold by threshold, buffer by buffer."""
+    n = len(flags)
+    if not flags.any():
+        return np.nan
+    areas = []
+    for buffer in range(longest + 1):
+        label = np.zeros(n)
+        for t in range(n):
+            if not flags[t] or (t > 0 and flags[t - 1]):
+                continue
+            end = t
+            while end + 1 < n and flags[end + 1]:
+                end += 1
+            for other in range(n):
+                distance = max(t - other, other - end, 0)
+                if distance == 0:
+                    label[other] += 1
+                elif distance <= buffer // 2:
+                    label[other] += np.sqrt(1 - distance / buffer)
+        label = np.minimum(label, 1)
+        ranges = np.split(np.arange(n), np.flatnonzero(np.diff(label > 0)) + 1)
+        ranges = [places for places in ranges if label[places[0]] > 0]
+        area = before = 0.0
+        for threshold in sorted(set(scores), reverse=True):
+            told = scores >= threshold
+            hits = label[told].sum()
+            counted = sum(1 if flags[t] else label[t] * told[t] for t in range(n))
+            share_found = np.mean([told[places].any() for places in ranges])
+            recall = min(hits / ((flags.sum() + counted) / 2), 1) * share_found
+            area += (recall - before) * hits / told.sum()
+            before = recall
+        areas.append(area)
+    return np.mean(areas)

@@ -37,7 +37,8 @@ def dated_recall(told: Told, events: pd.DataFrame, calendars: Calendars) -> dict
     found: list[tuple[str, bool]] = []
     n_undecided = 0
     for series, symbol in enumerate(told.symbols):
-        own = events[[is_meant(e, symbol, calendars) for e in events["symbol"]]]
+        meant = [is_meant(event, symbol, calendars) for event in events["symbol"]]
+        own = events.loc[np.array(meant, dtype=bool)]
         dates = pd.DatetimeIndex(pd.to_datetime(own["date"])).to_numpy().astype("datetime64[us]")
         for date, at in zip(dates, told.place(series, dates), strict=True):
             if at == told.ts.shape[1] or told.ts[series, at] != date:
@@ -87,4 +88,6 @@ def wilson(n_true: int, n: int) -> tuple[float, float]:
     p, z2 = n_true / n, Z95**2
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     reach = Z95 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return float(max(middle - reach, 0.0)), float(min(middle + reach, 1.0))
+    # At the ends the bounds are exact; rounding would leave them just inside.
+    low = float(middle - reach) if n_true else 0.0
+    return low, float(middle + reach) if n_true < n else 1.0
