@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -147,6 +148,54 @@ def status(
 
     with _warehouse() as warehouse:
         _show(views.quarantine(warehouse) if quarantine else views.status(warehouse), as_json)
+    return 0
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
+    subset: Annotated[
+        int,
+        typer.Option(min=0, max=100_000, help="So many instruments, drawn by the seed; 0: all."),
+    ] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31, help="Of plants, draws, random alerts.")
+    ] = 0,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=100, help="Panels planted, each otherwise.")
+    ] = 1,
+    alerts_per_year: Annotated[float | None, typer.Option(help="Another budget to try.")] = None,
+    detectors: Annotated[
+        str | None, typer.Option(help="Other detectors to try, comma-separated.")
+    ] = None,
+    symbols: SymbolsOption = None,
+    since: Annotated[str | None, typer.Option(help="Leave out candles before this day.")] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="Dated events: a CSV file of symbol, date, what.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the page. Default: the lake's runs.")
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("--null", help="A simulated market without anomalies instead.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Prove the alarm rate and what is found, on the candles held, beside the baselines.
+
+    Tells nobody and changes no verdict. Example: python main.py evaluate --subset 20 --seed 1
+    """
+    from components.entrypoints.evaluating import evaluated
+    from components.steps.evaluate import Chosen
+    from components.wiring import open_parts
+
+    settings = _settings(symbols=symbols, detectors=detectors, alerts_per_year=alerts_per_year)
+    start = None if since is None else _past(_instant(since, "--since"), "--since")
+    chosen = Chosen(settings.symbols, start, subset, seed, rounds)
+    now = _instant(None, "now")
+    with open_parts(
+        settings, now, command="evaluate", reads_only=True, progress=_progress
+    ) as parts:
+        evaluated(parts, chosen, is_null=null, events=events, out=out, as_json=as_json)
     return 0
 
 
