@@ -20,7 +20,9 @@ WRONG = frozenset({"false"})
 # What is told of the market; the rest is trouble with data.
 OF_THE_MARKET = ("anomaly", "correction", "market")
 
-TOLD = ["kind", "symbol", "ts", "alert_id", "told_at", "bars_late", "return", "p", "level", "label"]
+# The columns of what was told.
+NOTED = ["kind", "symbol", "ts", "incident", "alert_id", "told_at", "bars_late"]
+TOLD = [*NOTED, "return", "p", "level", "label"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class Outcome:
     judge : Mapping
         detectors, alerts_per_year, and the quorum where it is known.
     told : DataFrame
-        A row an instrument and alert, columns ``TOLD``: ``ts`` the bar, ``bars_late`` how many
-        further bars had closed when it was told, ``label`` what a person found ("" unsaid).
+        A row an instrument's bar and alert, columns ``TOLD``: ``incident`` what adjacent bars
+        have in common, ``bars_late`` how many further bars had closed when it was told,
+        ``label`` what a person found ("" unsaid).
     verdicts : DataFrame
         symbol, ts, verdict, bars_per_year: the first verdict of each bar judged in the span.
     n_messages, n_silenced : int
@@ -84,11 +87,12 @@ def tally(outcome: Outcome, since: pd.Timestamp, until: pd.Timestamp) -> dict[st
     """The numbers of a replay of [since, until)."""
     told = outcome.told
     market = told[told["kind"].isin(OF_THE_MARKET)]
-    weeks = (until - since) / WEEK
+    weeks, n_incidents = (until - since) / WEEK, int(market["incident"].nunique())
     return {
         "judge": dict(outcome.judge),
-        "incidents": len(market),
-        "incidents_a_week": len(market) / weeks,
+        "incidents": n_incidents,
+        "incidents_a_week": n_incidents / weeks,
+        "told_again_as_clearly_worse": _n_again(market[market["kind"] != "correction"]),
         "alerts": int(told["alert_id"].nunique()),
         "alerts_by_kind": _counted(told.drop_duplicates("alert_id")["kind"]),
         "messages": outcome.n_messages,
@@ -102,6 +106,11 @@ def tally(outcome: Outcome, since: pd.Timestamp, until: pd.Timestamp) -> dict[st
         "by_week": _by_week(market, since, until),
         "by_instrument": _counted(market["symbol"]),
     }
+
+
+def _n_again(alarms: pd.DataFrame) -> int:
+    bars = alarms.drop_duplicates(["kind", "symbol", "ts"])
+    return len(bars) - int(bars["incident"].nunique())
 
 
 def _counted(values: "pd.Series[str]") -> dict[str, int]:

@@ -276,6 +276,7 @@ def told(*rows):
         [dict(zip(("kind", "symbol", "ts", "alert_id"), row, strict=True)) for row in rows]
     )
     frame["ts"] = pd.DatetimeIndex([day(ts) for ts in frame["ts"]])
+    frame["incident"] = frame["symbol"] + frame["ts"].astype(str)
     return frame.assign(told_at=frame["ts"] + DAY, bars_late=0).reindex(columns=TOLD)
 
 

@@ -134,6 +134,55 @@ def replay(source: SourceOption = None, interval: IntervalOption = None) -> int:
 
 
 @app.command()
+def backtest(  # noqa: PLR0913 - each option of a command is an argument
+    *,
+    since: Annotated[str | None, typer.Option(help="First day replayed.")] = None,
+    until: Annotated[str | None, typer.Option(help="Day after the last. Default: now.")] = None,
+    alerts_per_year: Annotated[
+        float | None, typer.Option(help="Another budget, shown beside the one in force.")
+    ] = None,
+    quorum: Annotated[int | None, typer.Option(help="Another number of votes needed.")] = None,
+    detectors: Annotated[
+        str | None, typer.Option(help="Other views, comma-separated, beside those in force.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Time of each day's run, UTC. Default: as it was run.")
+    ] = None,
+    source: SourceOption = None,
+    symbols: SymbolsOption = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the page and the JSON.")] = None,
+    prefixes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Instead: judge N random histories cut short, and compare."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random histories.")] = 0,
+    as_json: JsonOption = False,
+) -> int:
+    """Replay whole days from the raw lake and count what would have been told; nobody is told.
+
+    Example: python main.py backtest --since 2024-01-01 --until 2024-03-01 --alerts-per-year 8
+    """
+    from functools import partial
+
+    from components.entrypoints import backtesting
+    from components.wiring import open_parts
+
+    settings = _settings(source=source, symbols=symbols)
+    now = _instant(None, "now")
+    opened = partial(open_parts, as_of=now, command="backtest", reads_only=True, progress=_progress)
+    if prefixes is not None:
+        with opened(settings) as parts:
+            return backtesting.prefixes_replayed(parts, prefixes, seed, is_json=as_json)
+    if since is None:
+        raise SettingsError("backtest needs --since, the first day to replay, or --prefixes N.")
+    wanted = backtesting.span(_instant(since, "--since"), _instant(until, "--until"), at)
+    other = {"alerts_per_year": alerts_per_year, "quorum": quorum, "detectors": detectors}
+    is_tried = any(value is not None for value in other.values())
+    then = _settings(source=source, symbols=symbols, **other) if is_tried else None
+    return backtesting.backtested(opened, settings, then, wanted, out=out, is_json=as_json)
+
+
+@app.command()
 def status(
     quarantine: Annotated[
         bool, typer.Option("--quarantine", help="The rows kept aside, newest first.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from components.backtest import TOLD, Outcome, schedule
+from components.backtest import NOTED, TOLD, Outcome, schedule
 from components.errors import NotEnoughBars, SettingsError
 from components.records import Message, RunSummary
 from components.steps.gather import fetch, load, plan, refine
@@ -48,6 +48,12 @@ where v."interval" = %(interval)s and v.judge = %(judge)s
       and o.known_at < v.known_at
   )
 order by v.symbol, v.ts
+"""
+
+# Of what is told; the bars that continued an incident untold have a kind of their own.
+NOTED_BARS = """
+select kind, symbol, ts, coalesce(incident, id) as incident, alert_id from incidents
+where alert_id = any(%(alerts)s) and kind <> 'continued' order by ts, symbol, kind
 """
 
 SILENCED = """
@@ -176,10 +182,7 @@ def _outcome(
     parts: Parts, ledgers: Ledgers, span: Span, collector: Collector, source: Recorded
 ) -> Outcome:
     verdicts = _verdicts(parts, span)
-    told = pd.DataFrame(_told_rows(parts, collector.messages))
-    told = told.reindex(columns=[c for c in TOLD if c not in ("return", "p", "level", "label")])
-    told["ts"] = pd.DatetimeIndex(told["ts"], tz="UTC").as_unit("us")
-    told["told_at"] = pd.DatetimeIndex(told["told_at"], tz="UTC").as_unit("us")
+    told = _told(parts, collector.messages)
     told = told.merge(verdicts[["symbol", "ts", "return", "p", "level"]], how="left")
     told = told.merge(ledgers.found(), how="left", on=["kind", "symbol", "ts"]).fillna(
         {"label": ""}
@@ -217,25 +220,18 @@ def _verdicts(parts: Parts, span: Span) -> pd.DataFrame:
     return rows.assign(bars_per_year=rows["symbol"].map(per_year).astype(float))
 
 
-def _told_rows(parts: Parts, messages: list[Message]) -> list[dict[str, Any]]:
-    rows = []
-    for message in messages:
-        told_at = pd.Timestamp(message.as_of)
-        for alert in message.alerts:
-            ts = pd.Timestamp(alert.ts)
-            for symbol in alert.symbols:
-                bars_late = _bars_late(parts, symbol, ts, told_at) if alert.kind != "data" else 0
-                rows.append(
-                    {
-                        "kind": alert.kind,
-                        "symbol": symbol,
-                        "ts": ts,
-                        "alert_id": alert.id,
-                        "told_at": told_at,
-                        "bars_late": bars_late,
-                    }
-                )
-    return rows
+def _told(parts: Parts, messages: list[Message]) -> pd.DataFrame:
+    """The incidents of the alerts that were sent, a row each time that they were sent."""
+    sent = [(alert.id, message.as_of) for message in messages for alert in message.alerts]
+    alerts = pd.DataFrame(sent, columns=["alert_id", "told_at"])
+    alerts["told_at"] = pd.to_datetime(alerts["told_at"], utc=True).dt.as_unit("us")
+    noted = parts.warehouse.query(NOTED_BARS, {"alerts": list(alerts["alert_id"])})
+    rows = alerts.merge(noted, on="alert_id")
+    late = [
+        0 if kind == "data" else _bars_late(parts, symbol, ts, told_at)
+        for kind, symbol, ts, told_at in rows[["kind", "symbol", "ts", "told_at"]].to_numpy()
+    ]
+    return rows.assign(bars_late=late)[NOTED]
 
 
 def _bars_late(parts: Parts, symbol: str, ts: pd.Timestamp, told_at: pd.Timestamp) -> int:

@@ -30,7 +30,7 @@ class Ledgers:
     def said(self, parts: Parts, since: pd.Timestamp, until: pd.Timestamp) -> None:
         """Repeat what people said in (since, until], of the alerts that the replay told.
 
-        An alert of the replay may hold other instruments than the real one, so a label goes
+        An alert of the replay may hold other instruments than the real one; then a label goes
         to the alert that told the same instrument's bar. Where none did, nobody could have
         said anything.
         """
@@ -41,11 +41,13 @@ class Ledgers:
         told = parts.warehouse.query(
             "select alert_id as here, kind, symbol, ts from incidents where alert_id <> ''"
         )
-        placed = rows.merge(_bars(self.incidents), on=["alert_id", "symbol"])
+        here = rows["alert_id"].isin(told["here"])
+        placed = rows[~here].merge(_bars(self.incidents), on=["alert_id", "symbol"])
         placed = placed.merge(told, on=["kind", "symbol", "ts"])
-        placed = placed.assign(alert_id=placed["here"])[list(LABELS.columns)]
-        if len(placed):
-            parts.warehouse.upsert(LABELS, placed)
+        placed = placed.assign(alert_id=placed["here"])
+        attached = pd.concat([rows[here], placed])[list(LABELS.columns)]
+        if len(attached):
+            parts.warehouse.upsert(LABELS, attached)
 
     def found(self) -> pd.DataFrame:
         """The latest finding about each thing told: kind, symbol, ts, label."""

@@ -1,0 +1,54 @@
+"""Prefix replay over what the warehouse holds: shows whether the judge sees any future."""
+
+import pandas as pd
+
+from components import prefixes
+from components.errors import SettingsError
+from components.market import market_returns
+from components.prefixes import Agreement
+from components.sessions import ALWAYS_OPEN
+from components.steps.judging import with_splits
+from components.steps.parts import Parts
+from components.tables import CANDLES
+
+
+def replay_prefixes(parts: Parts, n_pairs: int, seed: int) -> Agreement:
+    """Judge random instruments up to random bars, and compare with their full history.
+
+    Raises
+    ------
+    SettingsError
+        The warehouse holds no candles of what is watched.
+    """
+    candles, ensemble = _candles(parts), parts.ensemble
+    pairs = prefixes.draw(candles, n_pairs, seed)
+    symbols = sorted({symbol for symbol, _ in pairs})
+    per_year = {s: parts.calendars.bars_per_year(s, parts.watch.interval) for s in symbols}
+    return prefixes.agreement(
+        ensemble,
+        candles,
+        {symbol: ensemble.alerts_per_year / n for symbol, n in per_year.items()},
+        parts.progress(pairs, len(pairs), "judging up to random bars"),
+        round_the_clock=[s for s in symbols if parts.calendars.of(s) == ALWAYS_OPEN],
+    )
+
+
+def _candles(parts: Parts) -> pd.DataFrame:
+    """All candles known by now, with splits and the market's return."""
+    watch, as_of = parts.watch, parts.run.as_of
+    rows = parts.warehouse.read(
+        CANDLES, symbols=list(watch.symbols), interval=watch.interval, as_of=as_of
+    )
+    if not len(rows):
+        raise SettingsError(
+            f"prefixes: the warehouse holds no {watch.interval} candles of what is watched. "
+            "Run `python main.py backfill --since 2015-01-01` first."
+        )
+    rows = with_splits(parts, rows, as_of)
+    calendar = rows["symbol"].map({s: parts.calendars.of(s) for s in watch.symbols})
+    return pd.concat([_with_market(group) for _, group in rows.groupby(calendar)])
+
+
+def _with_market(rows: pd.DataFrame) -> pd.DataFrame:
+    market = market_returns(rows).set_index("ts")["return"]
+    return rows.assign(market=rows["ts"].map(market).astype(float))
