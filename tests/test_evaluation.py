@@ -160,14 +160,19 @@ def test_the_volatility_of_plants_is_known_before_their_bar():
     assert sigma[100] == pytest.approx(expected)
 
 
-def test_a_plant_is_a_candle_that_the_checks_let_in():
-    """Only what is wrong as data may be kept aside; all else must be judged."""
+def test_the_checks_keep_nothing_aside_but_plants_that_they_name_rightly():
+    """What is wrong as data may be kept aside; all else must be judged."""
     candles = market(20, 1500)
     changed, plants = planted(candles, live_of(candles), 3)
-    admitted = admit(changed, CALENDARS)
-    found = with_aside(plants, admitted.aside)
-    assert not found.loc[found["kind"] != "bad_tick", "is_aside"].any()
-    assert set(admitted.aside["check_name"]) <= checks.TOLD
+    before, after = admit(candles, CALENDARS).aside, admit(changed, CALENDARS).aside
+    keys = ["symbol", "ts"]
+    new = after[~after.set_index(keys).index.isin(before.set_index(keys).index)]
+    fitting = with_aside(plants, after).query("is_aside")
+    assert {kind for kind in fitting["kind"] if not KINDS[kind].checks} == set()
+    held = new.merge(fitting, on="symbol", suffixes=("_row", ""))
+    held = held[(held["ts_row"] >= held["ts"]) & (held["ts_row"] <= held["until"])]
+    assert len(held) == len(new)
+    assert set(after["check_name"]) <= checks.TOLD
 
 
 def test_a_wrong_price_that_a_check_names_counts_as_found():

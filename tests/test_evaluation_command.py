@@ -172,6 +172,19 @@ def test_too_few_bars_are_told_with_both_numbers(world):
     assert re.search(r"needs at least \d+ bars, got 0", error)
 
 
+def test_a_history_too_short_for_plants_still_gives_its_rate(world):
+    """What was not measured is null in JSON and a dash on the page."""
+    fill(world, n_series=2, n_bars=300)
+    seen = tremor(world, "evaluate", *JUDGE, "--json")
+    assert seen.code == 0, seen.err
+    found = json.loads(seen.out)
+    assert found["planted"]["n"] == 0
+    assert found["planted"]["vus_pr"] is None
+    assert found["realised"]["pooled"] is not None
+    assert all(math.isfinite(number) for _, number in numbers_in(found))
+    assert tremor(world, "evaluate", *JUDGE).code == 0
+
+
 def test_a_folder_that_cannot_be_written_is_named(world):
     """A file stands where the folder should be."""
     fill(world, n_series=1)

@@ -152,7 +152,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "jump_without_volume": Kind(jump_without_volume, (3, 5, 8)),
     "volatility_burst": Kind(volatility_burst, (2, 3, 5), BURST - 1),
     "volume_burst": Kind(volume_burst, (3, 6, 12), needs_volume=True),
-    "frozen_price": Kind(frozen_price, (3, 5, 10), None),
+    "frozen_price": Kind(frozen_price, (3, 5, 10), None, frozenset({"copied_bar"})),
     "bad_tick": Kind(bad_tick, (5, 20, 900), 1, WRONG_PRICE),
     "pump": Kind(pump, (2, 3, 5), 1),
 }
@@ -192,7 +192,9 @@ def planted(
         else:
             parts.append(rows)
     columns = ["symbol", "kind", "size", "ts", "until"]
-    return pd.concat(parts), pd.DataFrame(plants, columns=columns)
+    table = pd.DataFrame(plants, columns=columns)
+    # Without any plant pandas would not know what the columns hold.
+    return pd.concat(parts), table.astype({name: candles["ts"].dtype for name in ("ts", "until")})
 
 
 def _planted(
