@@ -245,6 +245,8 @@ def test_what_was_kept_aside_is_found_and_told_apart():
     plants = plants_in(told).assign(is_aside=True)
     found = planted_scores([Trial(told, plants)])
     assert (found["told"], found["kept_aside"]) == (0, 1)
+    assert (found["recall_told"], found["recall_kept_aside"]) == (0, 1)
+    assert np.isnan(found["average_precision_told"])
     assert found["by_kind"]["volume_burst"]["found"]["middle"] == 1
     assert found["by_kind"]["volume_burst"]["average_precision"] == 1
     assert np.isnan(found["by_kind"]["pump"]["average_precision"])

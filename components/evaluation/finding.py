@@ -38,7 +38,13 @@ def with_aside(plants: pd.DataFrame, aside: pd.DataFrame) -> pd.DataFrame:
 
 
 def planted_scores(trials: list[Trial]) -> dict[str, Any]:
-    """How well planted anomalies were found, over all trials together."""
+    """How well planted anomalies were found, over all trials together.
+
+    ``recall`` (middle size, mean of the kinds, minus chance) and ``average_precision`` count
+    what the data checks kept aside as found, and first of all; ``recall_told`` and
+    ``recall_kept_aside`` tell them apart, and ``average_precision_told`` is that of the plants
+    which the checks let through.
+    """
     seen = [_seen(trial) for trial in trials]
     plants = pd.concat([rows for rows, _, _ in seen], ignore_index=True)
     outside = np.concatenate([scores for _, scores, _ in seen])
@@ -52,10 +58,17 @@ def planted_scores(trials: list[Trial]) -> dict[str, Any]:
     middle = plants[plants["size"] == MIDDLE]
     return {
         "recall": _mean(kind["recall"]["middle"] for kind in by_kind.values()),
+        "recall_told": _mean(
+            kind["told"]["middle"] - kind["chance"]["middle"] for kind in by_kind.values()
+        ),
+        "recall_kept_aside": _mean(kind["kept_aside"]["middle"] for kind in by_kind.values()),
         "recall_all_sizes": _mean(
             found for kind in by_kind.values() for found in kind["recall"].values()
         ),
         "average_precision": _mean(kind["average_precision"] for kind in by_kind.values()),
+        "average_precision_told": _mean(
+            kind["average_precision_told"] for kind in by_kind.values()
+        ),
         "average_precision_pooled": average_precision(plants["surprise"].to_numpy(), outside),
         "vus_pr": _mean(_vus(trial, series) for trial in trials for series in _with_plants(trial)),
         "n": len(plants),
@@ -73,6 +86,7 @@ def _of_kind(plants: pd.DataFrame, outside: Array, n_plants: int) -> dict[str, A
     # A kind is an eighth of all plants: its precision is that of a panel that holds as many
     # plants, all of this kind.
     weight = n_plants / len(plants) if len(plants) else 1.0
+    through = plants[~plants["is_aside"].astype(bool)]
     return {
         "n": {name: len(rows) for name, rows in sizes.items()},
         "found": {name: _share(rows["is_found"]) for name, rows in sizes.items()},
@@ -83,6 +97,9 @@ def _of_kind(plants: pd.DataFrame, outside: Array, n_plants: int) -> dict[str, A
             name: _share(rows["is_found"]) - _share(rows["chance"]) for name, rows in sizes.items()
         },
         "average_precision": average_precision(plants["surprise"].to_numpy(), outside, weight),
+        "average_precision_told": average_precision(
+            through["surprise"].to_numpy(), outside, n_plants / max(len(through), 1)
+        ),
     }
 
 

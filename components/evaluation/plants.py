@@ -194,7 +194,7 @@ def planted(
     columns = ["symbol", "kind", "size", "ts", "until"]
     table = pd.DataFrame(plants, columns=columns)
     # Without any plant pandas would not know what the columns hold.
-    return pd.concat(parts), table.astype({name: candles["ts"].dtype for name in ("ts", "until")})
+    return pd.concat(parts), table.astype(dict.fromkeys(("ts", "until"), candles["ts"].dtype))
 
 
 def _planted(

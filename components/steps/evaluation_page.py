@@ -91,17 +91,17 @@ def _worst_years(years: Mapping[str, Result]) -> str:
 
 
 def _comparison(result: Result) -> list[str]:
-    heads = ("rate", "planted", "precision", "VUS-PR", "events", "vol. after")
+    heads = ("rate", "planted", "told alone", "precision", "VUS-PR", "events", "vol. after")
     lines = [f"{'':<20}" + "".join(f"{head:>12}" for head in heads)]
     for name, block in _methods(result).items():
         row = _row(name, block)
-        cells = (row["rate"], row["recall"], row["ap"], row["vus"], row["events"], row["ratio"])
+        cells = [row[key] for key in ("rate", "recall", "told", "ap", "vus", "events", "ratio")]
         lines.append(f"{name:<20}" + "".join(f"{number(cell):>12}" for cell in cells))
     n = result["events"]["n"]
     return [
         *lines,
-        f"planted: recall minus chance, middle size; events: {n} dated ones, "
-        f"{result['events']['n_undecided']} more undecided",
+        "planted: recall minus chance, middle size, told or kept aside by a data check",
+        f"events: {n} dated ones, {result['events']['n_undecided']} more undecided",
     ]
 
 
@@ -129,6 +129,8 @@ def _row(name: str, block: Result) -> dict[str, Any]:
         "name": name,
         "rate": block["realised"]["pooled"],
         "recall": planted["recall"],
+        "told": planted["recall_told"],
+        "ap_told": planted["average_precision_told"],
         "ap": planted["average_precision"],
         "vus": planted["vus_pr"],
         "events": block["events"]["recall"],
