@@ -98,9 +98,7 @@ def compare(candles: pd.DataFrame, judge: Ensemble, seed: int) -> pd.DataFrame:
         decided = told.is_decided & np.isfinite(score)
         series_with_plants = [s for s in range(len(score)) if within[s, decided[s]].any()]
         each = [vus_pr(within[s, decided[s]], score[s, decided[s]]) for s in series_with_plants]
-        best = np.array(
-            [score[s, a:b][decided[s, a:b]].max(initial=-np.inf) for s, a, b in spans.astype(int)]
-        )
+        best = np.array([score[s, a:b][decided[s, a:b]].max(initial=-np.inf) for s, a, b in spans])
         measured.append(
             {
                 "method": name,

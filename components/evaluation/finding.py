@@ -1,6 +1,7 @@
 """Which planted anomalies were found: recall minus chance, average precision, levels, VUS."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from components.evaluation.plants import KINDS, SIZES
 from components.evaluation.told import Told
 from components.evaluation.vus import vus_pr
-from components.panels import Array, Flags
+from components.panels import Array, Flags, Ints
 
 LEVELS = {1: "LOW", 2: "MEDIUM", 3: "HIGH"}
 MIDDLE = SIZES.index("middle")
@@ -25,6 +26,11 @@ class Trial:
 
     told: Told
     plants: pd.DataFrame
+
+    @cached_property
+    def windows(self) -> tuple[Ints, Flags]:
+        """Where the plants lie."""
+        return windows(self.told, self.plants)
 
 
 def with_aside(plants: pd.DataFrame, aside: pd.DataFrame) -> pd.DataFrame:
@@ -132,10 +138,10 @@ def average_precision(plants: Array, outside: Array, weight: float = 1.0) -> flo
     return float(np.where(np.isneginf(plants), 0.0, precision).mean())
 
 
-def windows(told: Told, plants: pd.DataFrame) -> tuple[Array, Flags]:
-    """First and last-but-one columns of each plant, (n_plants, 3) with the series; their bars."""
+def windows(told: Told, plants: pd.DataFrame) -> tuple[Ints, Flags]:
+    """Where plants lie: (n_plants, 3) of series, first column, column after the last; a mask."""
     within = np.zeros(told.ts.shape, dtype=np.bool_)
-    spans = np.zeros((len(plants), 3))
+    spans = np.zeros((len(plants), 3), dtype=np.int64)
     series_of = {symbol: series for series, symbol in enumerate(told.symbols)}
     series = plants["symbol"].map(series_of).to_numpy()
     first = plants["ts"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")
@@ -145,7 +151,7 @@ def windows(told: Told, plants: pd.DataFrame) -> tuple[Array, Flags]:
         spans[rows, 0] = one
         spans[rows, 1] = told.place(one, first[rows])
         spans[rows, 2] = told.place(one, until[rows] + np.timedelta64(1, "us"))
-    for one, start, stop in spans.astype(int):
+    for one, start, stop in spans:
         within[one, start:stop] = True
     return spans, within
 
@@ -153,10 +159,10 @@ def windows(told: Told, plants: pd.DataFrame) -> tuple[Array, Flags]:
 def _seen(trial: Trial) -> tuple[pd.DataFrame, Array, int]:
     """Each plant with what was told of it; the scores outside of plants, and alerts there."""
     told = trial.told
-    spans, within = windows(told, trial.plants)
+    spans, within = trial.windows
     alert = told.is_alert & told.is_decided
     is_told, surprise, n_bars = [], [], []
-    for series, start, stop in spans.astype(int):
+    for series, start, stop in spans:
         decided = told.is_decided[series, start:stop]
         is_told.append(bool(alert[series, start:stop].any()))
         surprise.append(told.surprise[series, start:stop][decided].max(initial=-np.inf))
@@ -172,7 +178,7 @@ def _by_level(trials: list[Trial]) -> dict[str, dict[str, float]]:
     for level, name in LEVELS.items():
         n = n_within = 0
         for trial in trials:
-            _, within = windows(trial.told, trial.plants)
+            _, within = trial.windows
             told = (trial.told.level == level) & trial.told.is_decided
             n += int(told.sum())
             n_within += int((told & within).sum())
@@ -187,7 +193,6 @@ def _with_plants(trial: Trial) -> list[int]:
 
 
 def _vus(trial: Trial, series: int) -> float:
-    own = trial.plants[trial.plants["symbol"] == trial.told.symbols[series]]
-    _, within = windows(trial.told, own)
+    _, within = trial.windows
     decided = trial.told.is_decided[series]
     return vus_pr(within[series, decided], trial.told.surprise[series, decided])
