@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from components.reasons import parts
 from components.records import Chart
 from components.words import percent, price, share, times
 
@@ -30,11 +31,16 @@ NO_METADATA = {"Software": None, "Creation Time": None}
 
 @lru_cache(maxsize=32)
 def finding_png(chart: Chart) -> bytes:
-    """The last bars with the judged one marked, and its score among the past ones."""
-    figure = Figure(figsize=(7.6, 2.75), dpi=DPI, facecolor="white", layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.75, 1))
-    _draw_price(left, chart)
-    _draw_scores(right, chart)
+    """The last bars with the judged one marked, its size among the past ones, and its two parts."""
+    has_parts = math.isfinite(chart.market_part) and math.isfinite(chart.own_part)
+    height = 3.35 if has_parts else 2.75
+    figure = Figure(figsize=(7.6, height), dpi=DPI, facecolor="white", layout="constrained")
+    grid = figure.add_gridspec(1 + has_parts, 2, width_ratios=(1.75, 1))
+    if has_parts:
+        grid.set_height_ratios((1, 0.13))
+        _draw_parts(figure.add_subplot(grid[1, :]), chart)
+    _draw_price(figure.add_subplot(grid[0, 0]), chart)
+    _draw_scores(figure.add_subplot(grid[0, 1]), chart)
     return _png(figure)
 
 
@@ -122,6 +128,27 @@ def _draw_price(axes: Axes, chart: Chart) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: price(value) if value > 0 else "0")
 
 
+def _draw_parts(axes: Axes, chart: Chart) -> None:
+    """The market's part from zero, the own part from its end: where that ends is the return."""
+    whole = chart.market_part + chart.own_part
+    axes.barh([0], [chart.market_part], color=GREY, height=0.8)
+    axes.barh([0], [chart.own_part], left=[chart.market_part], color=ORANGE, height=0.8)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.axvline(whole, color=INK, linewidth=0.8, linestyle=":")
+    _, market, own = parts(whole, chart.market_part)
+    told = f"{percent(whole, sign=True)} = {market} with the market (grey) {_plus(own)} of its own"
+    axes.set_title(told, **TITLE)
+    low, high = min(0, chart.market_part, whole), max(0, chart.market_part, whole)
+    axes.set_xlim(low - 0.02 * (high - low or 1), high + 0.02 * (high - low or 1))
+    axes.set_yticks([])
+    axes.set_xticks([])
+    axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
+
+
+def _plus(own: str) -> str:
+    return f"- {own[1:]}" if own.startswith("-") else f"+ {own.removeprefix('+')}"
+
+
 def _mark(axes: Axes, chart: Chart, at: int) -> None:
     close = chart.close[at]
     axes.vlines(at, chart.low[at], chart.high[at], color=ORANGE, linewidth=2.2)
@@ -156,10 +183,12 @@ def _ticks(axes: Axes, ts: Sequence[str]) -> None:
 def _draw_scores(axes: Axes, chart: Chart) -> None:
     past = np.asarray(chart.past_scores, dtype=float)
     past = past[np.isfinite(past)]
-    axes.set_title(f"Its last {len(past):,} scores" if len(past) else "Its past scores", **TITLE)
+    axes.set_title(
+        f"Size of its last {len(past):,} moves" if len(past) else "Its past moves", **TITLE
+    )
     _plain(axes)
     if not len(past):
-        _say(axes, "no past scores yet")
+        _say(axes, "no past moves yet")
         return
     score = chart.score
     ends = [past.min(), past.max(), *([score] if math.isfinite(score) else [])]

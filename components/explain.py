@@ -1,89 +1,125 @@
 """Why a bar was unusual, in sentences and numbers that a person reads."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from components import reasons
+from components import precedents, reasons, similar, stances
 from components.reasons import AMPLITUDE, signed
-from components.records import Chart, Failure, Finding
-from components.words import clean, counted, moment, number, price, share
+from components.records import Chart, Finding
+from components.words import moment, number, price, share
 
 N_CHARTED = 120
 N_REFERENCE = 1000
-# A quarantine row names a case; more lines than this belong on the command line.
-N_NOTES = 20
 
 
-def explain(
-    verdict: Mapping[str, Any],
-    candles: pd.DataFrame,
-    scores: pd.DataFrame,
-    market: float,
-    n_others: int,
-    bars_per_year: float,
-    detector: str,
-) -> Finding:
-    """The numbers of a judged bar, the reasons in words, and what its chart is drawn from.
+def _none(*columns: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=["ts", *columns]).astype({"ts": "datetime64[us, UTC]"})
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an explanation is drawn from; what is not known may be left out.
 
     Parameters
     ----------
-    verdict : Mapping
-        A row of ``verdicts``.
     candles : DataFrame
         The instrument's bars up to and including the judged one, oldest first: ts, open,
         high, low, close, volume as traded; optional ``split`` (new shares per old one at
         that session, default 1) and ``dividend`` (money a share, default 0).
+    history : DataFrame
+        Its verdicts up to and including the judged bar's, oldest first: ts, return, scale and
+        the columns of ``CHANNELS``.
     scores : DataFrame
-        The detector's scores up to and including this bar's, oldest first: ts, score, p.
+        ts, detector, score, p, n_reference: of the judged bar; of the base rule also the past.
+    detectors : tuple of str
+        The views that were asked.
     market : float
         Median return of the other instruments at this bar, a fraction; NaN when unknown.
     n_others : int
         How many instruments that median is over.
     bars_per_year : float
         Bars of this instrument in a year, to say how often such a bar is met.
-    detector : str
-        Whose scores these are.
+    labelled : str
+        What a person found its last alert to be, as a sentence.
     """
-    bars = _adjusted(candles)
-    past, score = _past(verdict, scores)
-    move, body, p = (number(verdict.get(name)) for name in ("return", "body", "p"))
-    rank = 1 + int(np.sum(past["score"] >= score)) if math.isfinite(score) else 0
-    sigmas, size = reasons.size(verdict, bars, score, detector)
-    rare = reasons.rare(p, rank, len(past), bars_per_year, str(verdict["interval"]), detector)
+
+    candles: pd.DataFrame
+    history: pd.DataFrame = field(default_factory=lambda: _none("return", "scale"))
+    scores: pd.DataFrame = field(default_factory=lambda: _none("detector", "score", "p"))
+    detectors: tuple[str, ...] = ()
+    market: float = math.nan
+    n_others: int = 0
+    bars_per_year: float = 252.0
+    labelled: str = ""
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the base rule judged alone, in units of its own."""
+        return self.detectors == (AMPLITUDE,)
+
+
+def explain(verdict: Mapping[str, Any], evidence: Evidence) -> Finding:
+    """The numbers of a judged bar, the reasons in words, and what its chart is drawn from.
+
+    What, how rare, and whose move it was come first: the rest is for who reads on.
+
+    Parameters
+    ----------
+    verdict : Mapping
+        A row of ``verdicts``.
+    """
+    ts, interval = pd.Timestamp(verdict["ts"]), str(verdict["interval"])
+    bars, found = _adjusted(evidence.candles), briefly(verdict)
+    past, size = _sizes(evidence, ts)
+    z = _channels(evidence.history, ts)
+    views = stances.stances(
+        evidence.detectors,
+        evidence.scores[evidence.scores["ts"] == ts],
+        number(verdict.get("rate")),
+        z,
+        len(evidence.history),
+    )
+    identity = f"{found.symbol} {interval} {ts.isoformat()}"
+    alike = similar.alike(_with_channels(evidence.history), identity)
+    whose = reasons.split(found.move, found.market_part, found.residual_p)
     told = [
-        reasons.closed(move, body, bars, str(verdict["interval"])),
-        size,
-        rare,
-        reasons.since(past, score, str(verdict["interval"])),
-        reasons.agreement(verdict),
-        reasons.shared(move, market, n_others),
+        reasons.closed(found.move, bars, verdict),
+        reasons.amplitude(bars, size) if evidence.is_baseline else "",
+        reasons.rarity(past, size, verdict, evidence.bars_per_year, "+".join(evidence.detectors)),
+        whose or reasons.shared(found.move, evidence.market, evidence.n_others),
+        reasons.within(found.body, z["body_z"], z["return_z"]),
+        reasons.activity(bars, z["volume_z"], z["range_z"]),
+        stances.in_words(views, number(verdict.get("votes")), found.level),
         reasons.event(bars),
-        reasons.volume(bars),
+        precedents.looked_alike(alike.named, interval),
+        precedents.what_followed(alike.followed, alike.n_alike, interval),
+        evidence.labelled,
     ]
-    return Finding(
-        symbol=str(verdict["symbol"]),
-        ts=pd.Timestamp(verdict["ts"]).isoformat(),
-        verdict=str(verdict["verdict"]),
-        move=move,
-        body=body,
-        sigmas=sigmas,
-        p=p,
-        rank=rank,
-        n_reference=len(past),
-        market=number(market) if n_others else math.nan,
+    n_past = len(past) if math.isfinite(size) else 0
+    return replace(
+        found,
+        sigmas=abs(size),
+        rank=1 + int(np.sum(past["size"] >= size)) if n_past else 0,
+        n_reference=n_past,
+        market=number(evidence.market) if evidence.n_others else math.nan,
         reasons=tuple(reason for reason in told if reason),
-        chart=_chart(verdict, bars, past, score, detector),
+        chart=_chart(found, bars, past, size, "standard deviations" * evidence.is_baseline),
+        views=views,
+        similar=alike.named,
+        followed=alike.followed,
+        n_alike=alike.n_alike,
     )
 
 
 def briefly(verdict: Mapping[str, Any]) -> Finding:
     """The numbers of a judged bar alone: for a crowded day's list."""
     move, body, p, scale = (number(verdict.get(n)) for n in ("return", "body", "p", "scale"))
+    market_part, level = number(verdict.get("market_part")), number(verdict.get("level"))
     return Finding(
         symbol=str(verdict["symbol"]),
         ts=pd.Timestamp(verdict["ts"]).isoformat(),
@@ -96,20 +132,12 @@ def briefly(verdict: Mapping[str, Any]) -> Finding:
         n_reference=0,
         market=math.nan,
         reasons=(),
+        level=0 if math.isnan(level) else int(level),
+        surprise=reasons.surprise(p),
+        market_part=market_part,
+        own_part=move - market_part,
+        residual_p=number(verdict.get("residual_p")),
     )
-
-
-def headline(findings: Sequence[Finding], n_judged: int, kind: str = "anomaly") -> str:
-    """``5 of 6 instruments unusual, ^GSPC -3.2 % first``: the first finding leads."""
-    first = findings[0]
-    symbol, others = clean(first.symbol, 60), len(findings) - 1
-    if kind == "correction":
-        also = f" (and {counted(others, 'more instrument')})" if others else ""
-        return f"{symbol}{also} now {_called(first.verdict)} after a correction"
-    moved = "" if math.isnan(first.move) else f" {signed(first.move)}"
-    if not others:
-        return f"{symbol}{moved} unusual, 1 of {counted(n_judged, 'instrument')}"
-    return f"{len(findings):,} of {counted(n_judged, 'instrument')} unusual, {symbol}{moved} first"
 
 
 def as_correction(finding: Finding, before: str) -> Finding:
@@ -154,63 +182,6 @@ def _called(verdict: str) -> str:
     return {"anomaly": "unusual"}.get(verdict, verdict)
 
 
-def data_notes(
-    failures: Sequence[Failure] = (),
-    stale: Mapping[str, tuple[Any, Any]] | None = None,
-    missing: Mapping[str, Sequence[Any]] | None = None,
-    quarantine: pd.DataFrame | None = None,
-    interval: str = "1d",
-) -> tuple[str, ...]:
-    """Trouble with data, a sentence each, at most twenty of a kind.
-
-    Parameters
-    ----------
-    failures : sequence of Failure
-        Requests that brought nothing.
-    stale : Mapping
-        Symbol to (last bar, expected bar).
-    missing : Mapping
-        Symbol to the opens of the bars that should exist and do not.
-    quarantine : DataFrame
-        check_name, n, symbol, ts: refused rows by check, with the first case.
-    """
-    return (
-        *_capped([f"{clean(f.symbol, 60)}: {clean(f.message, 300)}" for f in failures]),
-        *_capped([_stale(symbol, *bars, interval) for symbol, bars in (stale or {}).items()]),
-        *_capped([_missing(symbol, ts, interval) for symbol, ts in (missing or {}).items()]),
-        *_capped([] if quarantine is None else _quarantined(quarantine, interval)),
-    )
-
-
-def _capped(notes: list[str]) -> list[str]:
-    more = len(notes) - N_NOTES
-    if more <= 0:
-        return notes
-    return [*notes[:N_NOTES], f"and {more:,} more like these; see `python main.py status`"]
-
-
-def _stale(symbol: str, last: Any, expected: Any, interval: str) -> str:
-    name, wanted = clean(symbol, 60), moment(expected, interval)
-    if last is None or pd.isna(last):
-        return f"{name}: no bar is known; {wanted} was expected"
-    return f"{name}: the last bar is {moment(last, interval)}; {wanted} was expected"
-
-
-def _missing(symbol: str, ts: Sequence[Any], interval: str) -> str:
-    named = [moment(t, interval) for t in sorted(pd.Timestamp(t) for t in ts)]
-    days = ", ".join(named) if len(named) <= 5 else f"{named[0]}, {named[1]} ... {named[-1]}"
-    return f"{clean(symbol, 60)}: {counted(len(named), 'bar')} missing ({days})"
-
-
-def _quarantined(quarantine: pd.DataFrame, interval: str) -> list[str]:
-    return [
-        f"{counted(int(row['n']), 'row')} failed {clean(str(row['check_name']), 60)}; first: "
-        f"{clean(str(row['symbol']), 60)} {moment(row['ts'], interval)}. Kept in quarantine; "
-        "see `python main.py status --quarantine`"
-        for row in quarantine.to_dict("records")
-    ]
-
-
 def _adjusted(candles: pd.DataFrame) -> pd.DataFrame:
     """The candles in today's shares: what was traded before a split is divided by it."""
     bars = candles.reset_index(drop=True).copy()
@@ -222,31 +193,42 @@ def _adjusted(candles: pd.DataFrame) -> pd.DataFrame:
     return bars.assign(split=split)
 
 
-def _past(verdict: Mapping[str, Any], scores: pd.DataFrame) -> tuple[pd.DataFrame, float]:
-    """The last 1000 finite scores before this bar, and this bar's own (NaN when absent)."""
-    ts = pd.Timestamp(verdict["ts"])
-    own = scores.loc[scores["ts"] == ts, "score"]
-    earlier = scores[scores["ts"] < ts]
-    finite = earlier[np.isfinite(earlier["score"].astype(float))]
-    return finite.tail(N_REFERENCE), number(own.iloc[-1]) if len(own) else math.nan
+def _sizes(evidence: Evidence, ts: pd.Timestamp) -> tuple[pd.DataFrame, float]:
+    """The sizes of all bars before this one (ts, size), and its own (NaN when absent)."""
+    if evidence.is_baseline:
+        rows = evidence.scores[["ts", "score"]].set_axis(["ts", "size"], axis="columns")
+    else:
+        history = evidence.history
+        scale = history["scale"].astype(float)
+        size = history["return"].astype(float).abs() / scale.where(scale > 0)
+        rows = pd.DataFrame({"ts": history["ts"], "size": size})
+    own = rows.loc[rows["ts"] == ts, "size"]
+    past = rows[(rows["ts"] < ts) & np.isfinite(rows["size"].astype(float))]
+    return past, number(own.iloc[-1]) if len(own) else math.nan
 
 
-def _chart(
-    verdict: Mapping[str, Any],
-    bars: pd.DataFrame,
-    past: pd.DataFrame,
-    score: float,
-    detector: str,
-) -> Chart:
+def _with_channels(history: pd.DataFrame) -> pd.DataFrame:
+    return history.reindex(columns=["ts", "return", "scale", *similar.CHANNEL_NAMES])
+
+
+def _channels(history: pd.DataFrame, ts: pd.Timestamp) -> dict[str, float]:
+    """The channels of one bar by name; NaN for those that it does not have."""
+    rows = _with_channels(history[history["ts"] == ts]).to_dict("records")
+    own = rows[-1] if rows else {}
+    return {name: number(own.get(name)) for name in similar.CHANNEL_NAMES}
+
+
+def _chart(found: Finding, bars: pd.DataFrame, past: pd.DataFrame, size: float, unit: str) -> Chart:
     shown = bars.dropna(subset=["close", "high", "low"]).tail(N_CHARTED)
-    units = {AMPLITUDE: "standard deviations", "volatility_zscore": "times its usual move"}
     return Chart(
         ts=tuple(ts.isoformat() for ts in shown["ts"]),
         close=tuple(shown["close"].astype(float)),
         high=tuple(shown["high"].astype(float)),
         low=tuple(shown["low"].astype(float)),
-        judged=pd.Timestamp(verdict["ts"]).isoformat(),
-        score=score,
-        past_scores=tuple(past["score"].astype(float)),
-        score_unit=units.get(detector, f"score of {detector}"),
+        judged=found.ts,
+        score=size,
+        past_scores=tuple(past["size"].astype(float).tail(N_REFERENCE)),
+        score_unit=unit or "times its usual move",
+        market_part=found.market_part,
+        own_part=found.own_part,
     )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,13 @@ import pandas as pd
 
 from components.words import (
     bar_word,
-    counted,
     moment,
     number,
     ordinal,
     percent,
     price,
     probability,
+    share,
     times,
     usual_word,
 )
@@ -28,22 +29,44 @@ N_VOLUMES = 60
 # Fewer earlier volumes than this do not make a median worth naming.
 LEAST_VOLUMES = 20
 
+# An own part that is rarer than this is more than the market's move.
+BEYOND = 0.05
+
+# From so many deviations on a number is worth a word; words by the size of a deviation.
+NOTABLE = 2.0
+HEIGHTS = ((4.0, "extremely "), (3.0, "very "), (NOTABLE, ""), (1.0, "rather "))
+
+# A larger share of all bars is not rare, and its last date no news.
+RARE, NOT_RARE = 0.02, 0.1
+
+PLACES = {2: "second", 3: "third", 4: "fourth", 5: "fifth", 6: "sixth", 7: "seventh"}
+
 # Below this share of the move, the other instruments "hardly moved".
 HARDLY = 0.1
 
 
-def closed(move: float, body: float, bars: pd.DataFrame, interval: str) -> str:
-    """Where it closed against the bar before, and what it did from open to close."""
-    word = bar_word(interval)
-    at = price(number(bars["close"].iloc[-1]))
+def closed(move: float, bars: pd.DataFrame, verdict: Mapping[str, Any]) -> str:
+    """Where it closed against the bar before, in per cent and in its own usual moves."""
+    interval, scale = str(verdict["interval"]), number(verdict.get("scale"))
+    word, at = bar_word(interval), price(number(bars["close"].iloc[-1]))
     if math.isnan(move):
-        closed = f"closed at {at}, with no close before it to compare"
-    elif percent(move) == "0 %":
-        closed = f"closed level with the {word} before, at {at}"
-    else:
-        side = "above" if move > 0 else "below"
-        closed = f"closed {percent(abs(move))} {side} the {word} before, at {at}"
-    return closed if math.isnan(body) else f"{closed}; from open to close it {_went(body)}"
+        return f"closed at {at}, with no close before it to compare"
+    usual = f"its usual {usual_word(interval)} move of {percent(scale)}" if scale > 0 else ""
+    if percent(move) == "0 %":
+        return f"closed level with the {word} before, at {at}"
+    side = "above" if move > 0 else "below"
+    told = f"closed {percent(abs(move))} {side} the {word} before, at {at}"
+    return f"{told}: {times(abs(move) / scale)} times {usual}" if usual else told
+
+
+def within(body: float, body_z: float, return_z: float) -> str:
+    """What it did from open to close, and whether that was the more unusual."""
+    if math.isnan(body):
+        return ""
+    told = f"from open to close it {_went(body)}"
+    if abs(body_z) > max(abs(return_z), NOTABLE):
+        return f"{told}, {times(abs(body_z))} times what is usual"
+    return told
 
 
 def _went(fraction: float) -> str:
@@ -52,32 +75,8 @@ def _went(fraction: float) -> str:
     return f"{'rose' if fraction > 0 else 'fell'} {percent(abs(fraction))}"
 
 
-def size(
-    verdict: Mapping[str, Any], bars: pd.DataFrame, score: float, detector: str
-) -> tuple[float, str]:
-    """How many of its usual moves the bar moved, and the sentence that says so."""
-    if detector == AMPLITUDE:
-        return abs(score), _amplitude(bars, score)
-    usual = usual_word(str(verdict["interval"]))
-    move, body, scale = (number(verdict.get(name)) for name in ("return", "body", "scale"))
-    sigmas = abs(move) / scale if scale > 0 else math.nan
-    from_open = math.isfinite(body) and _is_of_body(score, sigmas, detector)
-    if from_open:
-        # The body has a volatility of its own, which the score and the body give back.
-        sigmas, scale = score, abs(body) / score
-    if math.isnan(sigmas):
-        return math.nan, ""
-    what = "from open to close that" if from_open else "that"
-    return sigmas, f"{what} is {times(sigmas)} times its usual {usual} move of {percent(scale)}"
-
-
-def _is_of_body(score: float, sigmas: float, detector: str) -> bool:
-    """Whether the score, the larger of two, is the one of the move from open to close."""
-    in_units = detector == "volatility_zscore" and math.isfinite(score) and score > 0
-    return in_units and not score <= sigmas * (1 + 1e-6)
-
-
-def _amplitude(bars: pd.DataFrame, score: float) -> str:
+def amplitude(bars: pd.DataFrame, score: float) -> str:
+    """The base rule's own words: close - open, in standard deviations."""
     moved = number(bars["close"].iloc[-1] - bars["open"].iloc[-1])
     if math.isnan(moved) or math.isnan(score):
         return ""
@@ -87,21 +86,48 @@ def _amplitude(bars: pd.DataFrame, score: float) -> str:
     )
 
 
-def rare(
-    p: float, rank: int, n_past: int, bars_per_year: float, interval: str, detector: str
+def rarity(
+    past: pd.DataFrame, size: float, verdict: Mapping[str, Any], bars_per_year: float, detector: str
 ) -> str:
-    """Its rank among its past scores, p, and how often such a bar is met."""
-    parts = []
-    if rank and n_past:
-        place = "the largest" if rank == 1 else f"the {ordinal(rank)} largest"
-        parts.append(f"{place} of its last {counted(n_past, bar_word(interval))}")
-    if math.isfinite(p):
-        parts.append(probability(p))
-    told = ", ".join(parts)
-    if math.isfinite(p) and detector == AMPLITUDE:
-        return f"{told} (nominal two-sided normal p: this rule keeps no stated alarm rate)"
+    """Its place among all bars, when one as large was last seen, p, and how often that is met."""
+    interval, p = str(verdict["interval"]), number(verdict.get("p"))
+    place = _largest(past, size, interval)
+    rare = _rare(p, bars_per_year, interval, is_baseline=detector == AMPLITUDE)
+    return "; ".join(each for each in (place, rare) if each)
+
+
+def _largest(past: pd.DataFrame, size: float, interval: str) -> str:
+    n = len(past) + 1
+    if math.isnan(size) or n == 1:
+        return ""
+    as_large = past["ts"][past["size"] >= size]
+    rank, of = len(as_large) + 1, f"of {n:,} {bar_word(interval)}s"
+    if rank == 1:
+        return f"the largest {of}"
+    place = f"the {PLACES.get(rank, ordinal(rank))} largest {of}"
+    # Of what happens every few weeks the last time is no news.
+    if rank > max(n * NOT_RARE, 10):
+        return f"the move alone is not rare, {ordinal(rank)} {of}"
+    if rank > max(n * RARE, 10):
+        return place
+    return f"{place}; last such {moment(as_large.iloc[-1], interval)}"
+
+
+def _rare(p: float, bars_per_year: float, interval: str, *, is_baseline: bool) -> str:
+    if math.isnan(p):
+        return ""
+    if is_baseline:
+        return (
+            f"{probability(p)} (nominal two-sided normal p: this rule keeps no stated alarm rate)"
+        )
     often = _often(p * bars_per_year, interval)
-    return f"{told}: {often}" if told and often else told
+    told = probability(p) + (f", surprise {surprise(p):.1f}" if p > 0 else "")
+    return f"{told}: {often}" if often else told
+
+
+def surprise(p: float) -> float:
+    """-log10 p: each unit is ten times rarer."""
+    return -math.log10(p) if p > 0 else math.nan
 
 
 def _often(per_year: float, interval: str) -> str:
@@ -119,22 +145,33 @@ def _often(per_year: float, interval: str) -> str:
     return ""
 
 
-def since(past: pd.DataFrame, score: float, interval: str) -> str:
-    """When it last was as unusual."""
-    if past.empty or math.isnan(score):
+def split(move: float, market_part: float, residual_p: float) -> str:
+    """The market's part of the return and its own; as printed they sum to the return."""
+    if not (math.isfinite(move) and math.isfinite(market_part)):
         return ""
-    as_odd = past[past["score"] >= score]
-    if as_odd.empty:
-        return f"nothing as unusual in the {len(past):,} {bar_word(interval)}s kept"
-    return f"the last one as unusual was {moment(as_odd['ts'].iloc[-1], interval)}"
+    whole, part, own = parts(move, market_part)
+    told = f"of the {whole}, {part} is the market's part and {own} its own"
+    if math.isnan(residual_p):
+        return told
+    if residual_p > BEYOND:
+        return f"{told}, which alone is nothing unusual (p = {share(residual_p)})"
+    return f"{told}, which alone has {probability(residual_p)}"
 
 
-def agreement(verdict: Mapping[str, Any]) -> str:
-    """How many detectors call it unusual, where several judge."""
-    votes, voters = number(verdict.get("votes")), number(verdict.get("voters"))
-    if not (voters > 1 and votes >= 0):
-        return ""
-    return f"{votes:.0f} of {voters:.0f} detectors call it unusual"
+def parts(move: float, market_part: float) -> tuple[str, str, str]:
+    """The return, the market's part and its own in per cent: the last is the difference."""
+    size = abs(100 * move)
+    digits = 0 if size >= 100 else 1 if size >= 0.1 or size < 0.0005 else 1 - _magnitude(size)
+    whole, part = (Decimal(f"{100 * value:.{digits}f}") for value in (move, market_part))
+    return _points(whole), _points(part), _points(whole - part)
+
+
+def _magnitude(size: float) -> int:
+    return math.floor(math.log10(size))
+
+
+def _points(value: Decimal) -> str:
+    return f"{value:+f} %" if value else f"{abs(value):f} %"
 
 
 def shared(move: float, market: float, n_others: int) -> str:
@@ -169,15 +206,29 @@ def event(bars: pd.DataFrame) -> str:
     return "; ".join(told)
 
 
-def volume(bars: pd.DataFrame) -> str:
-    """Its volume against its own median."""
+def activity(bars: pd.DataFrame, volume_z: float, range_z: float) -> str:
+    """Volume and range beside the move, in words and numbers."""
+    told = [_unusual("volume", volume_z, _volume(bars)), _unusual("range", range_z)]
+    return "; ".join(each for each in told if each)
+
+
+def _unusual(what: str, z: float, ratio: str = "") -> str:
+    if math.isnan(z):
+        return f"{what} {ratio}" if ratio else ""
+    degree = [word for least, word in HEIGHTS if abs(z) >= least]
+    size = f"{degree[0]}{'high' if z > 0 else 'low'}" if degree else "usual"
+    numbers = "; ".join(each for each in (f"z {z:+.1f}", ratio) if each)
+    return f"{what} {size} ({numbers})"
+
+
+def _volume(bars: pd.DataFrame) -> str:
     now = number(bars["volume"].iloc[-1])
     before = bars["volume"].iloc[:-1].tail(N_VOLUMES)
     before = before[np.isfinite(before) & (before > 0)]
     if not now > 0 or len(before) < LEAST_VOLUMES:
         return ""
     ratio = times(now / float(before.median()))
-    return f"volume {ratio} times its median of the last {len(before)} bars"
+    return f"{ratio} times its median of the last {len(before)} bars"
 
 
 def _years(value: float) -> str:

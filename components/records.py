@@ -86,6 +86,48 @@ class Chart:
     score: float
     past_scores: tuple[float, ...]
     score_unit: str
+    market_part: float = math.nan
+    own_part: float = math.nan
+
+
+@dataclass(frozen=True)
+class View:
+    """How one view (a detector) stood to a bar.
+
+    ``stance`` is "voted", "against" or "abstained"; ``why`` says in words why it abstained,
+    when that is known.
+    """
+
+    name: str
+    stance: str
+    p: float = math.nan
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class SimilarBar:
+    """An earlier bar that looked alike; ``move`` is its return."""
+
+    ts: str
+    distance: float
+    move: float
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What came in the ``n_bars`` after bars that looked alike, with 95 % intervals.
+
+    ``volatility`` is the root mean square return over the volatility known before, a ratio;
+    ``move`` the return over those bars, a fraction; both are means over the alike bars.
+    """
+
+    n_bars: int
+    volatility: float
+    volatility_low: float
+    volatility_high: float
+    move: float
+    move_low: float
+    move_high: float
 
 
 @dataclass(frozen=True)
@@ -93,9 +135,11 @@ class Finding:
     """One instrument in an alert: the bar's numbers and the reasons in words.
 
     ``move`` is the close-to-close return and ``body`` close / open - 1 (fractions);
-    ``sigmas`` is the score in units of the instrument's own volatility; ``rank`` of
-    ``n_reference`` past scores at least as odd, plus one; ``market`` the median return of
-    the other instruments, NaN when there are none.
+    ``sigmas`` is the move in units of the instrument's own volatility; ``rank`` is its place
+    among the ``n_reference`` bars before it, 1 for the largest; ``market`` the median return
+    of the other instruments, NaN when there are none. ``market_part`` and ``own_part`` sum
+    to ``move``; ``residual_p`` is the p-value of the own part alone. ``followed`` is measured
+    over the ``n_alike`` most similar bars, of which ``similar`` names the first.
     """
 
     symbol: str
@@ -110,11 +154,24 @@ class Finding:
     market: float
     reasons: tuple[str, ...]
     chart: Chart | None = None
+    level: int = 0
+    surprise: float = math.nan
+    market_part: float = math.nan
+    own_part: float = math.nan
+    residual_p: float = math.nan
+    views: tuple[View, ...] = ()
+    similar: tuple[SimilarBar, ...] = ()
+    followed: tuple[Followed, ...] = ()
+    n_alike: int = 0
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One incident as it is told: a day's anomalies, a correction, or trouble with data."""
+    """What is told together: a day's anomalies, a market-wide day, a correction, data trouble.
+
+    Of a market-wide day ``calendar`` names the market, and the last ``n_folded`` findings are
+    of instruments that moved with it and no further.
+    """
 
     id: str
     kind: str
@@ -124,6 +181,18 @@ class Alert:
     headline: str
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    calendar: str = ""
+    n_folded: int = 0
+
+    @property
+    def told_apart(self) -> tuple[Finding, ...]:
+        """The findings that stand for themselves: all but those folded under the market."""
+        return self.findings[: len(self.findings) - self.n_folded]
+
+    @property
+    def folded(self) -> tuple[Finding, ...]:
+        """The instruments that moved with the market and no further."""
+        return self.findings[len(self.findings) - self.n_folded :]
 
 
 @dataclass(frozen=True)
@@ -176,18 +245,33 @@ def alert_from_json(text: str) -> Alert:
 
 def _finding(raw: dict[str, Any]) -> Finding:
     chart, reasons = raw.pop("chart"), tuple(raw.pop("reasons"))
-    numbers: dict[str, Any] = {k: math.nan if v is None else v for k, v in raw.items()}
-    return Finding(**numbers, reasons=reasons, chart=None if chart is None else _chart(chart))
+    views = tuple(View(**_numbers(each)) for each in raw.pop("views", ()))
+    similar = tuple(SimilarBar(**_numbers(each)) for each in raw.pop("similar", ()))
+    followed = tuple(Followed(**_numbers(each)) for each in raw.pop("followed", ()))
+    return Finding(
+        **_numbers(raw),
+        reasons=reasons,
+        chart=None if chart is None else _chart(chart),
+        views=views,
+        similar=similar,
+        followed=followed,
+    )
+
+
+def _numbers(raw: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a record; null is a number that is not known."""
+    return {k: math.nan if v is None else v for k, v in raw.items()}
 
 
 def _chart(raw: dict[str, Any]) -> Chart:
     series = {
-        k: tuple(math.nan if x is None else x for x in v)
-        for k, v in raw.items()
-        if isinstance(v, list)
+        k: tuple(math.nan if x is None else x for x in v) for k, v in raw.items() if _is_row(v)
     }
-    score = math.nan if raw["score"] is None else raw["score"]
-    return Chart(**{**raw, **series, "score": score})
+    return Chart(**{**_numbers(raw), **series})
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, list)
 
 
 def _finite(value: Any) -> Any:

@@ -139,18 +139,20 @@ def _split(verdicts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if not len(verdicts):
         return verdicts, verdicts
     is_undecided = verdicts["verdict"] == "undecided"
+    level = verdicts["level"] if "level" in verdicts else pd.Series(0.0, index=verdicts.index)
     decided = verdicts[~is_undecided].assign(
         is_normal=verdicts["verdict"] != "anomaly",
+        below=-level.astype(float).fillna(0.0),
     )
     return (
-        decided.sort_values(["is_normal", "p", "symbol"], kind="stable"),
+        decided.sort_values(["is_normal", "below", "p", "symbol"], kind="stable"),
         verdicts[is_undecided].sort_values(["bars_lacking", "symbol"], kind="stable"),
     )
 
 
 def _judged_row(row: Mapping[str, Any]) -> dict[str, Any]:
     move, scale = number(row.get("return")), number(row.get("scale"))
-    lacking = number(row.get("bars_lacking"))
+    lacking, level = number(row.get("bars_lacking")), number(row.get("level"))
     return {
         "symbol": str(row["symbol"]),
         "bar": moment(row["ts"], str(row["interval"])),
@@ -159,6 +161,7 @@ def _judged_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "sigmas": abs(move) / scale if scale > 0 else math.nan,
         "p": number(row.get("p")),
         "verdict": str(row["verdict"]),
+        "level": 0 if math.isnan(level) else int(level),
         "bars_lacking": 0 if math.isnan(lacking) else int(lacking),
     }
 
@@ -180,7 +183,7 @@ def _charted(alerts: Sequence[Alert]) -> list[tuple[Alert, dict[int, Markup]]]:
     left, charted = MAX_CHARTS, []
     for alert in alerts:
         pictures = {}
-        for place, finding in enumerate(alert.findings):
+        for place, finding in enumerate(alert.told_apart):
             if finding.chart is not None and left > 0:
                 pictures[place] = _picture(finding.chart)
                 left -= 1
@@ -190,11 +193,13 @@ def _charted(alerts: Sequence[Alert]) -> list[tuple[Alert, dict[int, Markup]]]:
 
 def _cards(alert: Alert, pictures: Mapping[int, Markup]) -> dict[str, Any]:
     n_cards = max(pictures, default=-1) + 1
+    rest, folded = alert.told_apart[n_cards:][:MAX_FINDINGS], alert.folded[:MAX_FINDINGS]
+    lists = {"Also unusual" if n_cards else "Instrument": rest, "Moved with the market": folded}
     return {
         "record": alert,
         "cards": [(found, pictures.get(n)) for n, found in enumerate(alert.findings[:n_cards])],
-        "rest": alert.findings[n_cards : n_cards + MAX_FINDINGS],
-        "more": max(len(alert.findings) - n_cards - MAX_FINDINGS, 0),
+        "lists": [(title, found) for title, found in lists.items() if found],
+        "more": len(alert.findings) - n_cards - len(rest) - len(folded),
     }
 
 

@@ -115,8 +115,11 @@ SCORES = Table(
     versioned=True,
 )
 
-# body and return are fractions; scale is the volatility known before the bar, per bar;
-# rate is the share of bars that may alert; bars_lacking is what an undecided one waits for.
+# level counts independent votes at the budget: 0 none, 1 LOW, 2 MEDIUM, 3 HIGH; an anomaly is
+# told and has level 2 or more. state is "live", "warm-up" or "stale". rate is the share of bars
+# that may alert; bars_lacking is what an undecided one waits for. body and return are fractions;
+# scale is the volatility known before the bar, per bar; market_part is the share of the return
+# that the market explains, a fraction; residual_p is the p-value of the rest.
 VERDICTS = Table(
     "verdicts",
     {
@@ -125,19 +128,41 @@ VERDICTS = Table(
         "verdict": "text",
         "votes": "int",
         "voters": "int",
+        "level": "int",
+        "state": "text",
         "p": "float",
         "rate": "float",
         "bars_lacking": "int",
         "body": "float",
         "return": "float",
         "scale": "float",
+        "market_part": "float",
+        "residual_p": "float",
         "known_at": "timestamp",
     },
     ("symbol", "interval", "ts", "judge", "known_at"),
     versioned=True,
 )
 
-# The median return of the watch list's instruments at one bar.
+# How far a bar lay from what was usual, a column a channel, in the units of features/channels.py.
+CHANNELS = Table(
+    "channels",
+    {
+        **_BAR,
+        "return_z": "float",
+        "gap_z": "float",
+        "body_z": "float",
+        "residual_z": "float",
+        "range_z": "float",
+        "volume_z": "float",
+        "known_at": "timestamp",
+    },
+    ("symbol", "interval", "ts", "known_at"),
+    versioned=True,
+)
+
+# The median return of the watched instruments of one calendar at one bar, judged as if it were
+# an instrument. The first value stays: an instrument that comes late does not change it.
 MARKET = Table(
     "market",
     {
@@ -146,12 +171,17 @@ MARKET = Table(
         "ts": "timestamp",
         "return": "float",
         "n_instruments": "int",
+        "z": "float",
+        "p": "float",
+        "rate": "float",
+        "verdict": "text",
         "known_at": "timestamp",
     },
     ("watch_list", "interval", "ts"),
 )
 
-# kind is "anomaly", "correction" or "data"; payload is the Alert record as it was made.
+# kind is "anomaly", "market" (a market-wide day), "correction" or "data"; payload is the Alert
+# record as it was made.
 ALERTS = Table(
     "alerts",
     {
@@ -167,7 +197,9 @@ ALERTS = Table(
     ("id",),
 )
 
-# The smallest thing that is told once: one instrument's bar, or one trouble with its data.
+# The smallest thing that is told once: one bar of an instrument or a market, or one trouble with
+# data. Adjacent bars share their ``incident``; kind "continued" is one that was not worth telling
+# again, and ``alert_id`` the alert that had told the incident ("" when a person asked for quiet).
 INCIDENTS = Table(
     "incidents",
     {
@@ -177,6 +209,7 @@ INCIDENTS = Table(
         "symbol": "text",
         "interval": "text",
         "ts": "timestamp",
+        "incident": "text",
         "known_at": "timestamp",
     },
     ("id",),
@@ -230,6 +263,7 @@ TABLES = (
     QUARANTINE,
     RAW_OBJECTS,
     SCORES,
+    CHANNELS,
     VERDICTS,
     MARKET,
     ALERTS,

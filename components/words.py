@@ -27,6 +27,11 @@ def _is_unsafe(char: str) -> bool:
     return char in _TURNING or unicodedata.category(char) in _BREAKING
 
 
+def level_word(level: int) -> str:
+    """How many independent votes agree, in a word: LOW, MEDIUM, HIGH; "" when it is unknown."""
+    return {1: "LOW", 2: "MEDIUM"}.get(level, "HIGH" if level > 2 else "")
+
+
 def number(value: Any) -> float:
     """``value`` as a float; NaN when it is absent, no number or infinite."""
     try:

@@ -1,6 +1,6 @@
 """Small deterministic inputs for all tests."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from components.records import Alert, Chart, Finding, Message
+from components.similar import CHANNEL_NAMES
 
 AS_OF = "2024-03-13T06:00:00+00:00"
 
@@ -66,13 +67,43 @@ def verdict(bars: pd.DataFrame, *, scale: float = 0.01, **other: Any) -> dict[st
     }
 
 
-def scores(bars: pd.DataFrame, last: float, *, larger: Sequence[int] = ()) -> pd.DataFrame:
-    """Scores below ``last`` at every bar, above it at the places in ``larger``, ``last`` last."""
-    values = np.linspace(0.1, 0.9, len(bars)) * last
-    for place in larger:
-        values[place] = last * 1.5
-    values[-1] = last
-    return pd.DataFrame({"ts": bars["ts"], "score": values, "p": 0.5})
+def history(
+    bars: pd.DataFrame, own: Mapping[str, Any], *, larger: Iterable[int] = (), **channels: float
+) -> pd.DataFrame:
+    """Verdicts and channels: moves smaller than the last one's, but for the places in ``larger``.
+
+    ``channels`` are those of the last bar; the others' are random.
+    """
+    n, move = len(bars), own["return"] if np.isfinite(own["return"]) else 0.05
+    sizes = np.linspace(0.1, 0.9, n) * abs(move)
+    sizes[list(larger)] = abs(move) * 1.5
+    moves = sizes * np.where(np.arange(n) % 2, 1, -1)
+    moves[0], moves[-1] = np.nan, own["return"]
+    scales = np.full(n, own["scale"] if own["scale"] > 0 else 0.01)
+    scales[-1] = own["scale"]
+    z = np.random.default_rng(11).normal(0, 1, (n, len(CHANNEL_NAMES)))
+    rows = pd.DataFrame(z, columns=list(CHANNEL_NAMES))
+    rows["ts"] = bars["ts"].to_list()
+    rows.loc[n - 1, list(CHANNEL_NAMES)] = [channels.get(name, np.nan) for name in CHANNEL_NAMES]
+    return rows.assign(**{"return": moves, "scale": scales})
+
+
+def scores(bars: pd.DataFrame, last: Mapping[str, float | None]) -> pd.DataFrame:
+    """Each detector's p at the last bar: None for no row, NaN for a score without a reference.
+
+    The base rule has its scores at all bars, ``last`` being the largest of them.
+    """
+    tables = []
+    for name, p in last.items():
+        rows = pd.DataFrame({"ts": bars["ts"], "detector": name, "score": 1.0, "p": p})
+        rows["n_reference"] = 199 if p is not None and np.isnan(p) else 1000
+        if name == "amplitude_zscore":
+            rows["score"] = np.linspace(0.1, 1, len(bars)) * (p or 1.0)
+        elif p is None:
+            continue
+        tables.append(rows if name == "amplitude_zscore" else rows.tail(1))
+    columns = ["ts", "detector", "score", "p", "n_reference"]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=columns)
 
 
 def finding(symbol: str = "ACME", **other: Any) -> Finding:

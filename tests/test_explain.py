@@ -2,6 +2,7 @@
 
 import math
 import re
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -9,26 +10,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.explain import (
-    as_correction,
-    briefly,
-    correction,
-    data_notes,
-    explain,
-    headline,
-)
+from components import reasons
+from components.detectors import DETECTORS
+from components.explain import Evidence, as_correction, briefly, correction, explain
+from components.headlines import discoveries, headline, market_headline, market_notes
 from components.reasons import AMPLITUDE
-from components.records import Failure
+from components.records import Failure, alert_from_json, alert_to_json
+from components.stances import in_words, stances
+from components.trouble_words import data_notes
 from components.words import clean, ordinal, percent, price, probability, share
-from tests.builders import candles, ending_in, scores, verdict
+from tests.builders import alert, candles, ending_in, finding, history, scores, verdict
 
 BARS = ending_in(candles(), open=100.0, high=101.0, low=90.0, close=92.0, volume=2000.0)
 
 
-def explained(bars=BARS, *, last=5.0, larger=(), market=0.0, n_others=5, detector="", **other):
+def explained(bars=BARS, *, larger=(), channels=(), detectors=(), **other):
+    """The finding on the last of ``bars``: evidence by name, the rest is the verdict's."""
+    given = {k: other.pop(k) for k in ("market", "n_others", "bars_per_year") if k in other}
     own = verdict(bars, **other)
-    past = scores(bars, last, larger=larger)
-    return explain(own, bars, past, market, n_others, 252, detector or "volatility_zscore")
+    past = history(bars, own, larger=larger, **dict(channels))
+    rows = scores(bars, dict(detectors))
+    evidence = {"n_others": 5, "market": 0.0, **given}
+    names = tuple(detectors) or ("volatility_zscore",)
+    return explain(own, Evidence(bars, past, rows, names, **evidence))
 
 
 def told(*args, **kwargs) -> str:
@@ -78,48 +82,49 @@ def test_small_probabilities_are_written_out():
 
 
 def test_the_size_names_the_bars_own_numbers():
-    """The move, the close and the body are those of the verdict."""
+    """The move, the close, the usual move and the body are those of the verdict."""
     bars = ending_in(BARS, close=92.0)
     bars.loc[bars.index[-2], "close"] = 100.0
-    assert "closed 8.0 % below the day before, at 92.00; from open to close it fell 8.0 %" in told(
-        bars
+    finding = explained(bars, scale=0.01)
+    assert finding.sigmas == pytest.approx(8.0)
+    assert finding.reasons[0] == (
+        "closed 8.0 % below the day before, at 92.00: 8.0 times its usual daily move of 1.0 %"
     )
+    assert "from open to close it fell 8.0 %" in finding.reasons
 
 
-def test_the_size_in_units_is_the_move_over_the_volatility():
-    """Sigmas is |return| / scale where the score is that of the return."""
-    bars = BARS.copy()
-    bars.loc[bars.index[-2], "close"] = 100.0
-    finding = explained(bars, last=8.0, scale=0.01)
-    assert finding.sigmas == pytest.approx(8.0)
-    assert "that is 8.0 times its usual daily move of 1.0 %" in finding.reasons
+def test_a_body_that_is_more_unusual_than_the_return_says_so():
+    """It opened far away and came back: the return alone would hide it."""
+    assert "fell 8.0 %, 6.2 times what is usual" in told(channels={"body_z": -6.2, "return_z": 0.3})
+    assert "times what is usual" not in told(channels={"body_z": -6.2, "return_z": -7.0})
 
 
-def test_the_size_is_the_bodys_where_the_body_made_the_score():
-    """The body's usual move is what the score and the body give back."""
-    bars = BARS.copy()
-    bars.loc[bars.index[-2], "close"] = 92.5
-    finding = explained(bars, last=8.0, scale=0.01)
-    assert finding.sigmas == pytest.approx(8.0)
-    assert "from open to close that is 8.0 times its usual daily move of 1.0 %" in finding.reasons
-
-
-def test_the_rank_and_the_last_one_as_unusual_are_counted():
-    """Two larger scores make it the third; the later of them is named."""
+def test_the_rank_is_counted_over_all_judged_bars():
+    """Two larger moves make it the third; the later of them is named."""
     finding = explained(larger=(10, 20))
-    assert (finding.rank, finding.n_reference) == (3, 299)
-    assert (
-        "the 3rd largest of its last 299 days, p = 0.004: about one such day a year"
-        in finding.reasons
+    assert (finding.rank, finding.n_reference) == (3, 298)
+    assert finding.reasons[1] == (
+        f"the third largest of 299 days; last such {BARS['ts'][20]:%Y-%m-%d}; "
+        "p = 0.004, surprise 2.4: about one such day a year"
     )
-    assert f"the last one as unusual was {BARS['ts'][20]:%Y-%m-%d}" in finding.reasons
 
 
-def test_a_record_says_so():
-    """Nothing larger in what is kept."""
-    words = told()
-    assert "the largest of its last 299 days" in words
-    assert "nothing as unusual in the 299 days kept" in words
+def test_all_of_a_long_history_is_ranked():
+    """2 586 days, not only the last 1000."""
+    assert "the second largest of 2,585 days; last such" in told(candles(2586), larger=(3,))
+
+
+def test_a_record_says_so_and_a_usual_move_names_no_date():
+    """Nothing larger; or so many larger that the last one is no news."""
+    assert "the largest of 299 days; p" in told()
+    assert "the 21st largest of 299 days; p" in told(larger=range(10, 30))
+    assert "the move alone is not rare, 41st of 299 days; p" in told(larger=range(10, 50))
+
+
+def test_the_surprise_counts_the_zeros_of_p():
+    """One more for each ten times rarer; nothing for a p that is unknown."""
+    assert reasons.surprise(0.001) == pytest.approx(3.0)
+    assert math.isnan(explained(p=math.nan).surprise)
 
 
 @pytest.mark.parametrize(
@@ -137,10 +142,7 @@ def test_how_often_agrees_with_p(p, words):
 
 def test_minutes_are_counted_by_week_and_day():
     """A share of 525 600 bars a year is no number of a year that a person can use."""
-    own = verdict(BARS, interval="1m", p=0.004)
-    words = "\n".join(
-        explain(own, BARS, scores(BARS, 5.0), 0, 5, 525_600, "volatility_zscore").reasons
-    )
+    words = told(interval="1m", p=0.004, bars_per_year=525_600)
     assert "about 6 such minutes a day" in words
     assert "UTC" not in words.split("\n")[0]
 
@@ -186,21 +188,75 @@ def test_a_split_and_a_dividend_are_mentioned_and_the_chart_allows_for_them():
 def test_the_volume_is_compared_with_its_median():
     """2000 against about 1000; nothing is said where there is none."""
     median = BARS["volume"].iloc[-61:-1].median()
-    assert f"volume {2000 / median:.1f} times its median of the last 60 bars" in told()
+    ratio = f"{2000 / median:.1f} times its median of the last 60 bars"
+    assert f"volume {ratio}" in told()
     assert "volume" not in told(ending_in(BARS, volume=0.0))
     assert "volume" not in told(BARS.assign(volume=math.nan))
+    both = told(channels={"volume_z": 3.24, "range_z": 0.4})
+    assert f"volume very high (z +3.2; {ratio}); range usual (z +0.4)" in both
+
+
+PARTS = st.floats(-0.9, 2).filter(lambda x: abs(x) > 1e-5)
+
+
+@given(move=PARTS, part=PARTS)
+def test_the_two_parts_sum_to_the_return_as_they_are_printed(move, part):
+    """A reader who adds them up finds the return, to the last digit."""
+    whole, market, own = (Decimal(words.removesuffix(" %")) for words in reasons.parts(move, part))
+    assert market + own == whole
+    assert float(whole) == pytest.approx(float(percent(move).removesuffix(" %")))
+    assert float(market) == pytest.approx(100 * part, abs=0.51 if abs(move) >= 1 else 0.051)
+
+
+def test_the_return_is_split_into_the_markets_part_and_its_own():
+    """The parts, and whether the own one is unusual by itself."""
+    finding = explained(market_part=-0.031, residual_p=0.003, **{"return": -0.08})
+    assert finding.market_part + finding.own_part == pytest.approx(finding.move)
+    assert finding.reasons[2] == (
+        "of the -8.0 %, -3.1 % is the market's part and -4.9 % its own, which alone has p = 0.003"
+    )
+    assert "alone is nothing unusual (p = 0.4)" in told(market_part=-0.031, residual_p=0.4)
+    assert "no other instrument" not in "".join(finding.reasons)
+    assert "hardly moved" in told(market_part=math.nan)
+
+
+VIEWS = {"market": 0.001, "pump": None, "knn": 0.002, "gmm": 0.4}
+
+
+def test_the_views_are_named_by_how_they_stood():
+    """Voted, not, abstained and why; views that repeat each other count once."""
+    finding = explained(
+        detectors=VIEWS, votes=1, level=1, rate=0.016, channels={"volume_z": math.nan, "gap_z": 1.0}
+    )
+    assert [view.stance for view in finding.views] == ["voted", "abstained", "voted", "against"]
+    assert (
+        "2 of 4 views call it unusual: market and kNN (they count as 1 independent vote); "
+        "not GMM; pump abstains (no volume data)"
+    ) in finding.reasons
+    assert "views" not in told()
+
+
+def test_a_view_that_lacks_bars_says_how_many():
+    """A score without a p-value waits for its reference; no score waits for bars to learn from."""
+    short = explained(detectors={"volatility_zscore": math.nan, "gmm": 0.01})
+    assert short.views[0].why == "needs 51 more bars"
+    name = max(DETECTORS, key=lambda name: DETECTORS[name].min_bars)
+    young = DETECTORS[name].min_bars - 1
+    (view,) = stances((name,), scores(BARS, {}), 0.016, {}, young)
+    assert view.why == "needs 1 more bar"
+    assert in_words((view, view), 0, 0) == ""
 
 
 def test_the_baseline_is_told_in_the_words_of_its_rule():
     """Its p is nominal: no frequency is promised from it."""
-    words = told(detector=AMPLITUDE, last=3.4, p=0.0007)
+    words = told(detectors={AMPLITUDE: 3.4}, p=0.0007)
     assert "close - open was -8.00, 3.4 standard deviations" in words
     assert "nominal two-sided normal p" in words
     assert "a year" not in words
 
 
 def test_the_chart_is_bounded():
-    """120 bars, 1000 scores, whatever is given."""
+    """120 bars, 1000 sizes, whatever is given."""
     bars = candles(3000)
     chart = explained(bars).chart
     assert (len(chart.ts), len(chart.close), len(chart.past_scores)) == (120, 120, 1000)
@@ -219,19 +275,28 @@ NUMBER = st.one_of(
     scale=NUMBER,
     market=NUMBER,
     p=st.one_of(st.floats(0, 1), st.just(math.nan)),
-    last=NUMBER,
+    part=NUMBER,
+    z=NUMBER,
     close=st.floats(1e-9, 1e9),
     volume=st.sampled_from([0.0, math.nan, 1e12]),
     n_others=st.integers(0, 3),
-    detector=st.sampled_from([AMPLITUDE, "volatility_zscore", "other"]),
+    detector=st.sampled_from([AMPLITUDE, "volatility_zscore", "knn"]),
 )
 def test_no_reason_ever_says_nan(  # noqa: PLR0917
-    move, body, scale, market, p, last, close, volume, n_others, detector
+    move, body, scale, market, p, part, z, close, volume, n_others, detector
 ):
     """Unknown numbers are left out or put in words."""
     bars = ending_in(BARS.tail(60), close=close, volume=volume)
-    own = verdict(bars, scale=scale, p=p, body=body, **{"return": move})
-    finding = explain(own, bars, scores(bars, last), market, n_others, 252, detector)
+    finding = explained(
+        bars,
+        channels={"volume_z": z, "body_z": z},
+        detectors={detector: p, "gmm": part},
+        market=market,
+        n_others=n_others,
+        market_part=part,
+        residual_p=p,
+        **{"return": move, "scale": scale, "p": p, "body": body},
+    )
     words = " ".join(finding.reasons)
     assert not re.search(r"\b(nan|inf|None|NaT|n/a)\b", words)
     assert not re.search(r"\d[eE][+-]?\d", words)
@@ -242,27 +307,92 @@ def test_a_first_bar_without_scores_is_still_explained():
     """Nothing to compare with, in words."""
     bars = BARS.tail(2).copy()
     own = verdict(bars, p=math.nan, scale=math.nan, **{"return": math.nan})
-    none = pd.DataFrame({"ts": bars["ts"][:0], "score": [], "p": []})
-    finding = explain(own, bars, none, math.nan, 0, 252, "volatility_zscore")
+    finding = explain(own, Evidence(bars))
     assert (finding.rank, finding.n_reference) == (0, 0)
     assert finding.reasons[0].startswith("closed at 92.00, with no close before it")
 
 
 def test_explaining_changes_no_input():
     """The bars are shared with other readers."""
-    bars, past = BARS.copy(), scores(BARS, 5.0)
-    explain(verdict(bars), bars, past, 0.0, 5, 252, "volatility_zscore")
+    own = verdict(BARS)
+    bars, past = BARS.copy(), history(BARS, own)
+    explain(own, Evidence(bars, past))
     pd.testing.assert_frame_equal(bars, BARS)
-    pd.testing.assert_frame_equal(past, scores(BARS, 5.0))
+    pd.testing.assert_frame_equal(past, history(BARS, own))
+
+
+def test_an_alert_comes_back_from_its_text_whole():
+    """What is stored is what was told: levels, views, similar days and what followed."""
+    made = alert(
+        explained(
+            detectors=VIEWS, market_part=-0.01, level=3, channels={"return_z": 8.0, "gap_z": 1.0}
+        ),
+        finding("BETA"),
+    )
+    text = alert_to_json(made)
+    assert alert_to_json(alert_from_json(text)) == text
+    assert alert_from_json(text).findings[0].similar == made.findings[0].similar
+    assert made.findings[0].followed
+
+
+def test_an_alert_of_an_older_release_can_still_be_read():
+    """It has no level, no split, no views: they are unknown."""
+    payload = (
+        '{"id": "1", "kind": "anomaly", "interval": "1d", "ts": "2024-03-12T00:00:00+00:00", '
+        '"symbols": ["A"], "headline": "A unusual", "notes": [], "findings": [{"symbol": "A", '
+        '"ts": "2024-03-12T00:00:00+00:00", "verdict": "anomaly", "move": -0.1, "body": null, '
+        '"sigmas": 5.0, "p": 0.004, "rank": 1, "n_reference": 300, "market": null, '
+        '"reasons": ["closed"], "chart": {"ts": [], "close": [null], "high": [], "low": [], '
+        '"judged": "", "score": null, "past_scores": [], "score_unit": "x"}}]}'
+    )
+    (found,) = alert_from_json(payload).findings
+    assert (found.level, found.views, found.followed) == (0, (), ())
+    assert math.isnan(found.market_part)
+    assert math.isnan(found.chart.own_part)
+    assert alert_from_json(payload).told_apart == (found,)
 
 
 def test_the_headline_leads_with_the_first_finding():
-    """One instrument, several, a correction."""
+    """One instrument, several, a correction; with the level where it is known."""
     first, second = explained(), explained(symbol="BETA")
     move = percent(first.move, sign=True)
     assert headline([first, second], 6) == f"2 of 6 instruments unusual, ACME {move} first"
     assert headline([first], 6) == f"ACME {move} unusual, 1 of 6 instruments"
     assert headline([first], 6, "correction") == "ACME now unusual after a correction"
+    high = explained(level=3)
+    assert headline([high], 6) == f"ACME {move} unusual (HIGH), 1 of 6 instruments"
+    assert headline([high, second], 6) == (
+        f"2 of 6 instruments unusual (1 HIGH), ACME {move} first"
+    )
+
+
+MARKET = {"watch_list": "XNYS", "interval": "1d", "return": -0.031, "n_instruments": 60, "p": 1e-4}
+
+
+def test_a_market_wide_day_names_first_what_went_beyond_it():
+    """The instruments of its own move in the headline, the others counted."""
+    apart, with_it = [finding("ACME", level=3)], [finding(f"S{n}") for n in range(17)]
+    assert market_headline(MARKET, apart, with_it) == (
+        "market-wide day (XNYS -3.1 %): ACME -11.8 % beyond it (all HIGH), 17 with it"
+    )
+    assert market_headline(MARKET, [], with_it[:1]).endswith(
+        "1 instrument moved with it, none beyond"
+    )
+    assert market_headline(MARKET, [], []).endswith("no instrument unusual beyond it")
+    moved, listed = market_notes(MARKET, with_it)
+    assert moved == "the median of 60 instruments of XNYS moved -3.1 %, p = 0.0001"
+    assert listed.startswith("17 more moved with the market: S0, S1")
+    assert listed.endswith("S11 and 5 more")
+
+
+def test_a_long_list_says_how_many_would_stand_by_themselves():
+    """Benjamini and Hochberg over all that were judged, not only over those told."""
+    told_p = np.r_[[0.0001] * 5, [0.015] * 6]
+    judged = np.r_[told_p, np.linspace(0.02, 1, 89), math.nan]
+    assert discoveries(told_p, judged) == (
+        "5 of these 11 stand at a false discovery rate of 10 %, 100 judged"
+    )
+    assert discoveries(told_p[:10], judged) == ""
 
 
 def test_a_correction_names_both_values():

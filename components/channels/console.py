@@ -45,5 +45,6 @@ def _write_coloured(stream: TextIO, text: str) -> None:
     coloured.highlight_regex(r"\ATremor .*", "bold")
     coloured.highlight_regex(r"(?m)^\S+ +-\d\S* %", "bold red")
     coloured.highlight_regex(r"(?m)^\S+ +\+\d\S* %", "bold blue")
+    coloured.highlight_regex(r"\bHIGH\b", "bold")
     coloured.highlight_regex(r"python main\.py [a-z]+ [a-z]+ \S+", "cyan")
     Terminal(file=stream, soft_wrap=True).print(coloured)

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from components.records import Alert, Finding, Message
 from components.templates import fill, sentence
-from components.words import clean, counted, moment, percent, probability, times
+from components.words import clean, counted, level_word, moment, percent, probability, times
 
 # The findings that get a card with a chart; the others follow in a table.
 MAX_CARDS = 6
@@ -18,15 +18,23 @@ MAX_NOTES = 60
 
 LONGEST_SUBJECT = 140
 
-ORDER = {"anomaly": 0, "correction": 1, "data": 2}
-ALSO = {"anomaly": "more alert", "correction": "correction", "data": "data trouble"}
+ORDER = {"market": 0, "anomaly": 1, "correction": 2, "data": 3}
+ALSO = {
+    "market": "more market-wide day",
+    "anomaly": "more alert",
+    "correction": "correction",
+    "data": "data trouble",
+}
+
+# What a reader takes in at a glance: what happened, how rare it is, whose move it was.
+N_FIRST = 3
 
 # alert id, symbol, ts
 Key = tuple[str, str, str]
 
 
 def ordered(message: Message) -> tuple[Alert, ...]:
-    """The alerts as they are told: anomalies, corrections, then trouble with data."""
+    """The alerts as they are told: market-wide days, anomalies, corrections, data trouble."""
     return tuple(sorted(message.alerts, key=lambda alert: ORDER.get(alert.kind, len(ORDER))))
 
 
@@ -47,7 +55,7 @@ def headline(message: Message) -> str:
 def date_of(message: Message) -> str:
     """The day that the message is about."""
     alerts = ordered(message)
-    if alerts and alerts[0].kind == "anomaly":
+    if alerts and alerts[0].kind in ("market", "anomaly"):
         return moment(alerts[0].ts, alerts[0].interval)
     return moment(message.as_of)
 
@@ -69,7 +77,7 @@ def key_of(alert: Alert, finding: Finding) -> Key:
 
 def carded(message: Message) -> Iterator[tuple[Alert, Finding]]:
     """The first findings of the message: those that are shown in full."""
-    findings = ((alert, finding) for alert in ordered(message) for finding in alert.findings)
+    findings = ((alert, finding) for alert in ordered(message) for finding in alert.told_apart)
     return islice(findings, MAX_CARDS)
 
 
@@ -107,6 +115,7 @@ def html(message: Message, pictures: Mapping[Key, str], report: str = "") -> str
         report=report,
         max_rows=MAX_ROWS,
         max_notes=MAX_NOTES,
+        n_first=N_FIRST,
     )
 
 
@@ -114,8 +123,9 @@ def _shown(message: Message, alert: Alert) -> dict[str, object]:
     n_cards = sum(owner is alert for owner, _ in carded(message))
     return {
         "record": alert,
-        "cards": [(key_of(alert, found), found) for found in alert.findings[:n_cards]],
-        "rest": alert.findings[n_cards:],
+        "cards": [(key_of(alert, found), found) for found in alert.told_apart[:n_cards]],
+        "rest": alert.told_apart[n_cards:],
+        "folded": alert.folded,
     }
 
 
@@ -126,7 +136,7 @@ def text(message: Message, report: str = "") -> str:
     for n, alert in enumerate(ordered(message)):
         lines += [clean(alert.headline), ""] if n else []
         lines += _alert_lines(alert, n_left)
-        n_left -= min(n_left, len(alert.findings))
+        n_left -= min(n_left, len(alert.told_apart))
     if message.budget:
         lines += [sentence(clean(message.budget)), ""]
     if report:
@@ -135,16 +145,16 @@ def text(message: Message, report: str = "") -> str:
 
 
 def _alert_lines(alert: Alert, n_cards: int) -> list[str]:
-    lines: list[str] = []
-    for finding in alert.findings[:n_cards]:
-        lines += [_row(finding), *(f"  - {clean(r)}" for r in finding.reasons), ""]
-    rest = alert.findings[n_cards:]
-    if rest:
-        rows = (f"  {_row(found)}" for found in rest[:MAX_ROWS])
-        lines += ["Also unusual:", *rows, *_more(alert, rest)]
-    lines += [f"  - {clean(note)}" for note in alert.notes[:MAX_NOTES]]
+    notes = [f"  - {clean(note)}" for note in alert.notes[:MAX_NOTES]]
     if len(alert.notes) > MAX_NOTES:
-        lines.append(f"  - and {len(alert.notes) - MAX_NOTES:,} more")
+        notes.append(f"  - and {len(alert.notes) - MAX_NOTES:,} more")
+    # How the market moved comes before who moved beyond it.
+    lines: list[str] = [*notes, ""] if alert.kind == "market" else []
+    for finding in alert.told_apart[:n_cards]:
+        lines += [_row(finding), *(f"  - {clean(r)}" for r in finding.reasons), ""]
+    lines += _listed("Also unusual:", alert, alert.told_apart[n_cards:])
+    lines += _listed("Moved with the market:", alert, alert.folded)
+    lines += notes if alert.kind != "market" else []
     # Silence about the market is asked for by hand; data trouble ends with the trouble.
     if alert.kind != "data":
         command = f"python main.py alerts acknowledge {clean(alert.id)}"
@@ -152,13 +162,17 @@ def _alert_lines(alert: Alert, n_cards: int) -> list[str]:
     return [*lines, ""]
 
 
-def _more(alert: Alert, rest: tuple[Finding, ...]) -> list[str]:
-    more = len(rest) - MAX_ROWS
-    show = f"python main.py alerts show {clean(alert.id)}"
-    return [f"  and {more:,} more: {show}", ""] if more > 0 else [""]
+def _listed(title: str, alert: Alert, found: tuple[Finding, ...]) -> list[str]:
+    if not found:
+        return []
+    more = len(found) - MAX_ROWS
+    show = f"  and {more:,} more: python main.py alerts show {clean(alert.id)}"
+    rows = (f"  {_row(each)}" for each in found[:MAX_ROWS])
+    return [title, *rows, *([show] if more > 0 else []), ""]
 
 
 def _row(finding: Finding) -> str:
     move = percent(finding.move, sign=True)
-    told = f"{times(finding.sigmas)} times its usual move, {probability(finding.p)}"
+    level = f"{level_word(finding.level)}, " if finding.level else ""
+    told = f"{level}{times(finding.sigmas)} times its usual move, {probability(finding.p)}"
     return f"{clean(finding.symbol, 60):<12} {move:>8}  {told}"

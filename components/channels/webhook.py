@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,14 +11,16 @@ import requests
 from components.channels import render
 from components.channels.email import is_loopback
 from components.errors import ChannelError, SettingsError
-from components.records import Alert, Finding, Message
-from components.words import clean
+from components.records import Alert, Finding, Followed, Message, SimilarBar, View
+from components.words import clean, level_word
 
 # Slack cuts a text at 40 000 characters and advises 4 000.
 LONGEST_TEXT = 4000
 
 # Findings of one alert that are sent as data; ``n_findings`` tells how many there are.
 MAX_FINDINGS = 200
+
+NUMBERS = ("move", "body", "sigmas", "p", "market", "surprise", "market_part", "own_part")
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "interval": clean(alert.interval),
         "ts": clean(alert.ts),
         "headline": clean(alert.headline),
+        "calendar": clean(alert.calendar),
+        "n_folded": alert.n_folded,
         "n_findings": len(alert.findings),
         "findings": [_finding(finding) for finding in alert.findings[:MAX_FINDINGS]],
         "notes": [clean(note) for note in alert.notes[: render.MAX_NOTES]],
@@ -122,16 +126,23 @@ def _alert(alert: Alert) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    numbers = ("move", "body", "sigmas", "p", "market")
     return {
         "symbol": clean(finding.symbol),
         "ts": clean(finding.ts),
         "verdict": clean(finding.verdict),
-        **{name: _number(getattr(finding, name)) for name in numbers},
+        "level": level_word(finding.level),
+        **{name: _number(getattr(finding, name)) for name in NUMBERS},
         "rank": finding.rank,
         "n_reference": finding.n_reference,
         "reasons": [clean(reason) for reason in finding.reasons],
+        "views": [_record(view) for view in finding.views],
+        "similar": [_record(bar) for bar in finding.similar],
+        "followed": [_record(span) for span in finding.followed],
     }
+
+
+def _record(record: View | SimilarBar | Followed) -> dict[str, Any]:
+    return {k: _number(v) if isinstance(v, float) else v for k, v in asdict(record).items()}
 
 
 def _number(value: float) -> float | None:

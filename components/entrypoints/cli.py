@@ -252,6 +252,7 @@ alerts = typer.Typer(help="List alerts, show one, and say what you make of it.")
 app.add_typer(alerts, name="alerts")
 
 AlertId = Annotated[str, typer.Argument(help="As `alerts list` shows it.")]
+OneSymbol = Annotated[str, typer.Option("--symbol", help="Of its instruments this one alone.")]
 
 
 @alerts.command("list")
@@ -284,21 +285,27 @@ def show(alert_id: AlertId, as_json: JsonOption = False) -> int:
 
 
 @alerts.command()
-def acknowledge(alert_id: AlertId, note: str = "") -> int:
+def acknowledge(alert_id: AlertId, note: str = "", symbol: OneSymbol = "") -> int:
     """Keep quiet about the alert's instruments until each has had a normal bar again.
 
     Example: python main.py alerts acknowledge 1f0c9a2b7d3e --note "seen, index rebalancing"
     """
-    return _act(alert_id, "acknowledge", note=note)
+    return _act(alert_id, "acknowledge", note=note, symbol=symbol)
 
 
 @alerts.command()
-def snooze(alert_id: AlertId, until: Annotated[str, typer.Option()], note: str = "") -> int:
+def snooze(
+    alert_id: AlertId,
+    until: Annotated[str, typer.Option()],
+    note: str = "",
+    symbol: OneSymbol = "",
+) -> int:
     """Keep quiet about the alert's instruments until a date.
 
     Example: python main.py alerts snooze 1f0c9a2b7d3e --until 2024-04-01
     """
-    return _act(alert_id, "snooze", until=_instant(until, "--until"), note=note)
+    until_instant = _instant(until, "--until")
+    return _act(alert_id, "snooze", until=until_instant, note=note, symbol=symbol)
 
 
 @alerts.command()
@@ -308,12 +315,13 @@ def label(
         str, typer.Option("--as", help="confirmed, expected, data-error, new-regime or false.")
     ],
     note: str = "",
+    symbol: OneSymbol = "",
 ) -> int:
-    """Keep what a person found an alert to be.
+    """Keep what a person found an alert to be; bars labelled data-error are learned from no more.
 
-    Example: python main.py alerts label 1f0c9a2b7d3e --as confirmed
+    Example: python main.py alerts label 1f0c9a2b7d3e --as confirmed --symbol ^GSPC
     """
-    return _act(alert_id, "label", label=finding, note=note)
+    return _act(alert_id, "label", label=finding, note=note, symbol=symbol)
 
 
 def _act(alert_id: str, action: str, **said: Any) -> int:

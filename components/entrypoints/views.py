@@ -8,6 +8,7 @@ import pandas as pd
 from components.errors import SettingsError
 from components.tables import LABELS
 from components.warehouse import Warehouse
+from components.words import level_word, moment
 
 FINDINGS = ("confirmed", "expected", "data-error", "new-regime", "false")
 
@@ -41,8 +42,15 @@ join alerts a on a.id = d.alert_id where d.delivered_at is null order by a.ts
 
 ALERTS = """
 select a.id, a.kind, a.ts::date::text as ts, a.headline,
-       (select string_agg(l.action, ',' order by l.made_at) from labels l
-        where l.alert_id = a.id) as said
+       (select count(distinct i.id) from incidents i where i.alert_id = a.id) as bars,
+       (select string_agg(said.what, ', ' order by said.made_at) from (
+            select distinct on (l.action, l.label) l.made_at,
+                   case when l.action = 'label' then l.label
+                        when l.action = 'snooze' then 'snooze until ' || l.until::date::text
+                        else l.action end as what
+            from labels l where l.alert_id = a.id
+            order by l.action, l.label, l.made_at desc
+        ) said) as said
 from alerts a order by a.known_at desc, a.ts desc, a.id limit %(limit)s
 """
 
@@ -87,15 +95,26 @@ def alert(warehouse: Warehouse, alert_id: str) -> dict[str, Any]:
         {"id": alert_id},
     )
     records = json.loads(said.to_json(orient="records", date_format="iso"))
-    return {**json.loads(rows["payload"].iloc[0]), "said": records}
+    more = warehouse.query(
+        "select symbol, ts from incidents where alert_id = %(id)s and kind = 'continued' "
+        "order by symbol, ts",
+        {"id": alert_id},
+    )
+    continued = json.loads(more.to_json(orient="records", date_format="iso"))
+    return {**json.loads(rows["payload"].iloc[0]), "said": records, "continued": continued}
 
 
 def in_words(alert: dict[str, Any]) -> str:
     """An alert as a person reads it."""
+    interval = alert["interval"]
     lines = [f"{alert['id']}  {alert['kind']}  {alert['ts'][:10]}", alert["headline"], ""]
-    for finding in alert["findings"]:
-        lines += [finding["symbol"], *(f"  - {reason}" for reason in finding["reasons"])]
     lines += [f"- {note}" for note in alert["notes"]]
+    for finding in alert["findings"]:
+        level = level_word(finding.get("level", 0))
+        lines += [f"{finding['symbol']} {level}".rstrip()]
+        lines += [f"  - {reason}" for reason in finding["reasons"]]
+    for bar in alert["continued"]:
+        lines.append(f"{bar['symbol']} went on {moment(bar['ts'], interval)}, not told again")
     for said in alert["said"]:
         until = f" until {said['until'][:10]}" if said["until"] else ""
         lines.append(
@@ -112,11 +131,26 @@ def act(
     until: pd.Timestamp | None = None,
     label: str = "",
     note: str = "",
+    symbol: str = "",
 ) -> list[str]:
-    """Keep what a person said of an alert, for each of its instruments; give these."""
+    """Keep what a person said of an alert, for one or each of its instruments; give these.
+
+    Raises
+    ------
+    SettingsError
+        No such alert, no such finding, or the alert is not about ``symbol``.
+    """
     if action == "label" and label not in FINDINGS:
         raise SettingsError(f"--as {label!r} is no finding. Known: {', '.join(FINDINGS)}.")
-    symbols = list(alert(warehouse, alert_id)["symbols"])
+    acted_on = alert(warehouse, alert_id)
+    # Silence about a market-wide day is silence about the market as well.
+    market = [acted_on["calendar"]] if acted_on.get("calendar") else []
+    symbols = [*acted_on["symbols"], *market]
+    if symbol and symbol not in symbols:
+        raise SettingsError(
+            f"--symbol {symbol!r} is not in alert {alert_id}. It is about: {', '.join(symbols)}."
+        )
+    symbols = [symbol] if symbol else symbols
     rows = pd.DataFrame({"symbol": symbols}).assign(
         alert_id=alert_id,
         action=action,

@@ -8,48 +8,71 @@ from typing import Any
 import pandas as pd
 
 from components import explain
+from components.explain import Evidence
+from components.reasons import AMPLITUDE
 from components.records import Finding
+from components.sessions import length
+from components.similar import CHANNEL_NAMES
 from components.steps.judging import with_splits
+from components.steps.labels import last_labels
 from components.steps.parts import Parts
-from components.tables import ACTIONS, CANDLES, SCORES, VERDICTS, Table
+from components.tables import ACTIONS, CANDLES, CHANNELS, SCORES, VERDICTS, Table
 
 # Of a crowded day so many instruments are explained in full; the others are listed.
 EXPLAINED = 100
 
-# How far the pictures and the comparisons look back: bars, and scores (1000 and some).
+# How far the pictures look back, and the base rule's past scores (1000 and some).
 BARS_BACK, SCORES_BACK = pd.Timedelta(days=400), pd.Timedelta(days=1600)
+
+# The histories that are compared with: rows in all, shared by the instruments, and bars of one.
+MOST_ROWS, MOST_BARS = 1_000_000, 50_000
 
 
 def findings(parts: Parts, rows: pd.DataFrame, as_of: pd.Timestamp) -> list[Finding]:
-    """Explain the verdicts of one bar, the most unusual first.
+    """Explain the verdicts of one bar, in the order of ``rows``.
 
     Parameters
     ----------
     rows : DataFrame
-        News of one ``ts``, as ``news.news`` gives them.
+        News of one ``ts``, as ``news.news`` gives them; the most unusual first.
     """
     full, rest = rows.iloc[:EXPLAINED], rows.iloc[EXPLAINED:]
     ts, symbols = rows["ts"].iloc[0], list(full["symbol"])
     candles = dict(iter(_candles(parts, symbols, ts, as_of).groupby("symbol")))
-    scores = dict(iter(_scores(parts, symbols, ts, as_of).groupby("symbol")))
-    moves = _moves(parts, ts, as_of)
+    history = dict(iter(_history(parts, symbols, ts, as_of).groupby("symbol")))
+    scores = _scores(parts, symbols, ts, as_of)
+    moves = judged_at(parts, ts, as_of).set_index("symbol")["return"].dropna()
+    said = last_labels(parts, symbols, as_of)
     explained = []
     for row in _records(full):
-        others = moves.drop(row["symbol"], errors="ignore")
-        finding = explain.explain(
-            row,
-            candles[row["symbol"]],
-            scores.get(row["symbol"], pd.DataFrame(columns=list(SCORES.columns))),
+        symbol = row["symbol"]
+        others = moves.drop(symbol, errors="ignore")
+        evidence = Evidence(
+            candles=candles[symbol],
+            history=history[symbol],
+            scores=scores[scores["symbol"] == symbol],
+            detectors=parts.ensemble.detectors,
             market=float(others.median()) if len(others) else math.nan,
             n_others=len(others),
-            bars_per_year=parts.calendars.bars_per_year(row["symbol"], parts.watch.interval),
-            detector=parts.ensemble.detectors[0],
+            bars_per_year=parts.calendars.bars_per_year(symbol, parts.watch.interval),
+            labelled=said.get(symbol, ""),
         )
+        finding = explain.explain(row, evidence)
         if row["kind"] == "correction":
             finding = _corrected(parts, finding, row, as_of)
         explained.append(finding)
-    explained.sort(key=lambda finding: (finding.p, -abs(finding.sigmas)))
-    return explained + [explain.briefly(row) for row in _records(rest)]
+    return explained + folded(rest)
+
+
+def folded(rows: pd.DataFrame) -> list[Finding]:
+    """The numbers of verdicts alone, in the order of ``rows``."""
+    return [explain.briefly(row) for row in _records(rows)]
+
+
+def judged_at(parts: Parts, ts: pd.Timestamp, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Give this judge's verdicts of all watched instruments at one bar."""
+    rows = _up_to(parts, VERDICTS, list(parts.watch.symbols), ts, ts, as_of)
+    return rows[rows["judge"] == parts.ensemble.name]
 
 
 def _candles(
@@ -62,17 +85,27 @@ def _candles(
     return rows.rename(columns={"value": "dividend"}).fillna({"dividend": 0.0})
 
 
+def _history(
+    parts: Parts, symbols: list[str], ts: pd.Timestamp, as_of: pd.Timestamp
+) -> pd.DataFrame:
+    """Returns, scales and channels of the instruments, oldest bar first."""
+    n_bars = min(MOST_BARS, MOST_ROWS // len(symbols))
+    since = max(ts - n_bars * length(parts.watch.interval), pd.Timestamp(0, tz="UTC"))
+    bar = ["symbol", "ts"]
+    verdicts = _up_to(
+        parts, VERDICTS, symbols, since, ts, as_of, [*bar, "judge", "return", "scale"]
+    )
+    verdicts = verdicts[verdicts["judge"] == parts.ensemble.name].drop(columns="judge")
+    channels = _up_to(parts, CHANNELS, symbols, since, ts, as_of, [*bar, *CHANNEL_NAMES])
+    return verdicts.merge(channels, how="left", on=bar).sort_values(bar, kind="stable")
+
+
 def _scores(
     parts: Parts, symbols: list[str], ts: pd.Timestamp, as_of: pd.Timestamp
 ) -> pd.DataFrame:
-    rows = _up_to(parts, SCORES, symbols, ts - SCORES_BACK, ts, as_of)
-    return rows[rows["detector"] == parts.ensemble.detectors[0]]
-
-
-def _moves(parts: Parts, ts: pd.Timestamp, as_of: pd.Timestamp) -> pd.Series:
-    rows = _up_to(parts, VERDICTS, list(parts.watch.symbols), ts, ts, as_of)
-    rows = rows[rows["judge"] == parts.ensemble.name]
-    return rows.set_index("symbol")["return"].dropna()
+    is_baseline = parts.ensemble.detectors == (AMPLITUDE,)
+    rows = _up_to(parts, SCORES, symbols, ts - SCORES_BACK if is_baseline else ts, ts, as_of)
+    return rows[rows["detector"].isin(parts.ensemble.detectors)]
 
 
 def _up_to(
@@ -82,6 +115,7 @@ def _up_to(
     since: pd.Timestamp,
     ts: pd.Timestamp,
     as_of: pd.Timestamp,
+    columns: list[str] | None = None,
 ) -> pd.DataFrame:
     """Rows from ``since`` up to and including the bar at ``ts``, as known at ``as_of``."""
     return parts.warehouse.read(
@@ -91,6 +125,7 @@ def _up_to(
         since=since,
         until=ts + pd.Timedelta(microseconds=1),
         as_of=as_of,
+        columns=columns,
     )
 
 

@@ -1,21 +1,31 @@
 """News: which verdicts are worth telling. What was told already is in ``incidents``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from components import incidents
+from components.incidents import Incident
+from components.steps.labels import quiet
 from components.steps.parts import Parts
 
-# The anomalies of the last weeks by this judge, latest versions, each with its first verdict.
+# The anomalies of the last weeks by this judge, latest versions, each with its first verdict
+# and the verdict of the bar before.
 ANOMALIES = """
-select v.*, f.verdict as before
+select v.*, f.verdict as before, coalesce(p.verdict = 'anomaly', false) as follows
 from verdicts v
 cross join lateral (
     select o.verdict from verdicts o
     where (o.symbol, o.interval, o.ts, o.judge) = (v.symbol, v.interval, v.ts, v.judge)
     order by o.known_at limit 1
 ) f
+left join lateral (
+    select o.verdict from verdicts o
+    where o.symbol = v.symbol and o.interval = v.interval and o.judge = v.judge
+      and o.ts < v.ts and o.known_at <= %(as_of)s
+    order by o.ts desc, o.known_at desc limit 1
+) p on true
 where v.symbol = any(%(symbols)s) and v.interval = %(interval)s and v.judge = %(judge)s
   and v.ts > %(horizon)s and v.known_at <= %(as_of)s and v.verdict = 'anomaly'
   and not exists (
@@ -24,6 +34,25 @@ where v.symbol = any(%(symbols)s) and v.interval = %(interval)s and v.judge = %(
       and n.known_at > v.known_at and n.known_at <= %(as_of)s
   )
 order by v.symbol, v.ts
+"""
+
+# The market-wide bars of the last weeks, each with when its market was first judged.
+MARKET_WIDE = """
+select * from (
+    select m.*, coalesce(lag(m.verdict) over of_market = 'anomaly', false) as follows,
+           min(m.known_at) over (partition by m.watch_list) as begun
+    from market m
+    where m.watch_list = any(%(calendars)s) and m.interval = %(interval)s
+      and m.known_at <= %(as_of)s and m.verdict is not null
+    window of_market as (partition by m.watch_list order by m.ts)
+) judged
+where verdict = 'anomaly' and ts > %(horizon)s order by watch_list, ts
+"""
+
+NOTED = """
+select id, symbol, ts, kind, alert_id, incident from incidents
+where symbol = any(%(symbols)s) and interval = %(interval)s and kind <> 'data'
+  and ts > %(horizon)s
 """
 
 # When this judge first judged an instrument.
@@ -76,47 +105,86 @@ cross join lateral (
 where b.verdict <> v.verdict
 """
 
-LABELLED = """
-select l.symbol, l.action, l.until, a.ts from labels l
-join alerts a on a.id = l.alert_id
-where l.action in ('snooze', 'acknowledge') and a.kind in ('anomaly', 'correction')
-  and l.made_at <= %(as_of)s
-"""
 
-CALM = """
-select distinct on (v.symbol) v.symbol, v.ts from verdicts v
-where v.symbol = any(%(symbols)s) and v.interval = %(interval)s and v.judge = %(judge)s
-  and v.verdict = 'normal' and v.known_at <= %(as_of)s
-  and not exists (
-    select 1 from verdicts n
-    where (n.symbol, n.interval, n.ts, n.judge) = (v.symbol, v.interval, v.ts, v.judge)
-      and n.known_at > v.known_at and n.known_at <= %(as_of)s
-  )
-order by v.symbol, v.ts desc
-"""
+def news(parts: Parts, as_of: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is not noted yet, and the market-wide bars of the last weeks.
 
-
-def news(parts: Parts, as_of: pd.Timestamp) -> pd.DataFrame:
-    """Verdicts to tell, told ones included: rows of ``verdicts`` with ``before`` and ``kind``.
-
-    ``kind`` is "anomaly" for a bar that was an anomaly when it was first judged,
-    "correction" for a bar that changed and whose verdict turned.
+    The first has rows of ``verdicts`` with ``kind`` ("anomaly"; "market", whose symbol is its
+    calendar; "correction" for a bar that changed and whose verdict turned), ``noted`` (the
+    ``Incident``), ``fate`` and ``teller`` as ``incidents.followed`` gives them, and ``before``.
     """
+    watched = parts.watch.symbols
     span = {
         "as_of": as_of.to_pydatetime(),
         "horizon": (as_of - incidents.TOLD_WITHIN).to_pydatetime(),
-        "symbols": list(parts.watch.symbols),
+        "symbols": list(watched),
         "interval": parts.watch.interval,
         "judge": parts.ensemble.name,
+        "calendars": sorted({parts.calendars.of(symbol) for symbol in watched}),
     }
+    wide = _market_wide(parts, span)
+    found = [_followed(parts, rows, span, as_of) for rows in (_anomalies(parts, span), wide)]
+    return pd.concat([*found, _corrections(parts, span, as_of)], ignore_index=True), wide
+
+
+def _anomalies(parts: Parts, span: dict[str, Any]) -> pd.DataFrame:
     rows = parts.warehouse.query(ANOMALIES, span)
     begun = parts.warehouse.query(BEGUN, {**span, "symbols": sorted(set(rows["symbol"]))})
     first = {
         symbol: parts.calendars.last_closed(symbol, parts.watch.interval, pd.Timestamp(instant))
         for symbol, instant in zip(begun["symbol"], begun["begun"], strict=True)
     }
-    fresh = incidents.fresh_anomalies(rows, first)
-    return pd.concat([fresh.assign(kind="anomaly"), _turned(parts, span).assign(kind="correction")])
+    # Verdicts that are older than the levels have none.
+    level = pd.to_numeric(rows["level"], errors="coerce").astype("float64")
+    return rows.assign(kind="anomaly", level=level, is_fresh=incidents.is_fresh(rows, first))
+
+
+def _market_wide(parts: Parts, span: dict[str, Any]) -> pd.DataFrame:
+    rows = parts.warehouse.query(MARKET_WIDE, span)
+    member = {parts.calendars.of(symbol): symbol for symbol in parts.watch.symbols}
+    first = [
+        parts.calendars.last_closed(member[name], parts.watch.interval, pd.Timestamp(instant))
+        for name, instant in zip(rows["watch_list"], rows["begun"], strict=True)
+    ]
+    return rows.assign(
+        kind="market",
+        symbol=rows["watch_list"],
+        level=float("nan"),
+        before="anomaly",
+        is_fresh=rows["ts"] >= pd.Series(first, index=rows.index, dtype=rows["ts"].dtype),
+    )
+
+
+def _followed(
+    parts: Parts, rows: pd.DataFrame, span: dict[str, Any], as_of: pd.Timestamp
+) -> pd.DataFrame:
+    rows = rows.assign(id=[_incident(row).id for row in rows.to_dict("records")])
+    rows["is_quiet"] = quiet(parts, rows, as_of)
+    noted = parts.warehouse.query(NOTED, {**span, "symbols": sorted(set(rows["symbol"]))})
+    return _with_incidents(incidents.followed(rows, noted))
+
+
+def _corrections(parts: Parts, span: dict[str, Any], as_of: pd.Timestamp) -> pd.DataFrame:
+    rows = _with_incidents(_turned(parts, span).assign(kind="correction", incident="", teller=""))
+    noted = parts.warehouse.query(
+        "select id from incidents where id = any(%(ids)s)", {"ids": [i.id for i in rows["noted"]]}
+    )
+    rows = rows[~rows["noted"].map(lambda incident: incident.id).isin(noted["id"])]
+    fates = {True: incidents.SILENCED, False: incidents.TOLD}
+    return rows.assign(fate=quiet(parts, rows, as_of).map(fates))
+
+
+def _with_incidents(rows: pd.DataFrame) -> pd.DataFrame:
+    noted = [_incident(row) for row in rows.to_dict("records")]
+    return rows.assign(noted=pd.Series(noted, index=rows.index, dtype=object))
+
+
+def _incident(row: Mapping[Any, Any]) -> Incident:
+    bar = (row["kind"], row["symbol"], row["interval"], row["ts"])
+    if row["kind"] != "correction":
+        return Incident(*bar, continues=row.get("incident", ""))
+    # A bar may turn twice: each turn is told.
+    return Incident(*bar, what=row["verdict"], version=row["known_at"].isoformat())
 
 
 def _turned(parts: Parts, span: dict[str, Any]) -> pd.DataFrame:
@@ -133,19 +201,8 @@ def _turned(parts: Parts, span: dict[str, Any]) -> pd.DataFrame:
     )
     told = parts.warehouse.query(
         "select symbol, ts from incidents "
-        "where symbol = any(%(symbols)s) and kind <> 'data' and alert_id <> ''",
+        "where symbol = any(%(symbols)s) and kind in ('anomaly', 'correction') "
+        "and alert_id <> ''",
         {"symbols": sorted(set(rows["symbol"]))},
     )
     return incidents.turned(rows, set(zip(told["symbol"], told["ts"], strict=True)))
-
-
-def quiet(parts: Parts, as_of: pd.Timestamp) -> set[str]:
-    """Instruments about which a person asked for silence that still holds."""
-    at = {
-        "as_of": as_of.to_pydatetime(),
-        "interval": parts.watch.interval,
-        "judge": parts.ensemble.name,
-    }
-    labels = parts.warehouse.query(LABELLED, at)
-    calm = parts.warehouse.query(CALM, {**at, "symbols": sorted(set(labels["symbol"]))})
-    return incidents.quiet_symbols(labels, calm, as_of)

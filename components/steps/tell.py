@@ -1,33 +1,43 @@
 """Tell: from verdicts and troubles to delivered messages, each thing once."""
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 import stamina
 
-from components import explain
 from components.channels.base import Channel
 from components.errors import ChannelError, PartlyDelivered
-from components.incidents import Incident, alert_id, digest
+from components.incidents import CONTINUED, Incident, digest
 from components.records import Alert, Message, alert_from_json, alert_to_json
 from components.steps import troubles
-from components.steps.findings import findings
-from components.steps.news import news, quiet
+from components.steps.alerts import Made, Quiet, market_alerts
 from components.steps.parts import Parts
 from components.steps.realised import budget_in_words
 from components.tables import ALERTS, DELIVERIES, INCIDENTS
-
-Made = list[tuple[Alert, list[Incident]]]
+from components.words import counted, moment
 
 # Alerts whose delivery over a channel is still to be noted.
 WAITING = """
 select a.payload::text as payload
 from deliveries d join alerts a on a.id = d.alert_id
 where d.channel = %(channel)s and d.delivered_at is null
-order by array_position(array['anomaly', 'correction', 'data'], a.kind), a.ts desc, a.id
+order by array_position(array['market', 'anomaly', 'correction', 'data'], a.kind), a.ts desc, a.id
+"""
+
+MADE_AT = """
+select payload::text as payload from alerts where known_at = %(as_of)s
+order by array_position(array['market', 'anomaly', 'correction', 'data'], kind), ts desc, id
+"""
+
+# Incidents that were told: of a market-wide day all instruments are one.
+TOLD_SO_FAR = """
+select count(distinct case when a.kind = 'market' then a.id else coalesce(i.incident, i.id) end)
+           as n,
+       count(distinct a.id) as n_alerts, min(i.known_at) as since
+from incidents i join alerts a on a.id = i.alert_id
+where a.kind in ('anomaly', 'market') and i.interval = %(interval)s and i.known_at <= %(as_of)s
 """
 
 
@@ -37,14 +47,15 @@ def tell(parts: Parts, as_of: pd.Timestamp) -> tuple[Alert, ...]:
     Alerts and the deliveries that they wait for are stored before anything is sent, and a
     delivery is noted after it was sent: a crash may repeat a message, never lose one.
     """
-    made = [*_market(parts, as_of), *troubles.alerts(parts, as_of)]
+    found, quiet = market_alerts(parts, as_of)
+    made = [*found, *troubles.alerts(parts, as_of)]
     alerts = tuple(alert for alert, _ in made)
     if parts.is_dry:
         for channel in parts.channels:
             if channel.name == "console":
                 channel.send(_message(parts, alerts, as_of))
         return alerts
-    _keep(parts, made, as_of)
+    _keep(parts, made, quiet, as_of)
     sent = [_deliver(parts, channel, as_of) for channel in parts.channels]
     parts.run.counts["messages_sent"] = sum(sent)
     return _made_at(parts, as_of)
@@ -52,64 +63,14 @@ def tell(parts: Parts, as_of: pd.Timestamp) -> tuple[Alert, ...]:
 
 def _made_at(parts: Parts, as_of: pd.Timestamp) -> tuple[Alert, ...]:
     """The alerts of this ``as_of``, those that an interrupted run had made included."""
-    rows = parts.warehouse.query(
-        "select payload::text as payload from alerts where known_at = %(as_of)s "
-        "order by array_position(array['anomaly', 'correction', 'data'], kind), ts desc, id",
-        {"as_of": as_of.to_pydatetime()},
-    )
+    rows = parts.warehouse.query(MADE_AT, {"as_of": as_of.to_pydatetime()})
     return tuple(map(alert_from_json, rows["payload"]))
 
 
-def _market(parts: Parts, as_of: pd.Timestamp) -> Made:
-    """One alert for the anomalies of each bar, one for the corrections of each bar."""
-    rows = news(parts, as_of)
-    if not len(rows):
-        return []
-    incidents = [_incident(parts, row) for row in rows.to_dict("records")]
-    rows = rows.assign(incident=pd.Series(incidents, index=rows.index, dtype=object))
-    rows = rows[~rows["incident"].map(lambda i: i.id).isin(_told(parts, incidents))]
-    silenced = rows["symbol"].isin(quiet(parts, as_of))
-    if silenced.any() and not parts.is_dry:
-        _note(parts, "", list(rows.loc[silenced, "incident"]), as_of)
-    made = []
-    loud = rows[~silenced].sort_values(["p", "symbol"])
-    bars = loud[["ts", "kind"]].drop_duplicates().sort_values(["ts", "kind"], ascending=False)
-    for ts, kind in zip(bars["ts"], bars["kind"], strict=True):
-        group = loud[(loud["ts"] == ts) & (loud["kind"] == kind)]
-        found, incidents = findings(parts, group, as_of), list(group["incident"])
-        alert = Alert(
-            id=alert_id(incidents),
-            kind=kind,
-            interval=parts.watch.interval,
-            ts=ts.isoformat(),
-            symbols=tuple(finding.symbol for finding in found),
-            headline=explain.headline(found, len(parts.watch.symbols), kind),
-            findings=tuple(found),
-        )
-        made.append((alert, incidents))
-    return made
-
-
-def _incident(parts: Parts, row: Mapping[Any, Any]) -> Incident:
-    bar = (row["kind"], row["symbol"], parts.watch.interval, row["ts"])
-    if row["kind"] == "anomaly":
-        return Incident(*bar)
-    # A bar may turn twice: each turn is told.
-    return Incident(*bar, what=row["verdict"], version=row["known_at"].isoformat())
-
-
-def _told(parts: Parts, incidents: list[Incident]) -> set[str]:
-    rows = parts.warehouse.query(
-        "select id from incidents where id = any(%(ids)s)",
-        {"ids": [incident.id for incident in incidents]},
-    )
-    return set(rows["id"])
-
-
-def _keep(parts: Parts, made: Made, as_of: pd.Timestamp) -> None:
+def _keep(parts: Parts, made: Made, quiet: Quiet, as_of: pd.Timestamp) -> None:
     with parts.warehouse.transaction():
         for alert, incidents in made:
-            _note(parts, alert.id, incidents, as_of)
+            _note(parts, [_row(incident, alert.id) for incident in incidents], as_of)
             row = {
                 "id": alert.id,
                 "kind": alert.kind,
@@ -123,21 +84,38 @@ def _keep(parts: Parts, made: Made, as_of: pd.Timestamp) -> None:
             parts.warehouse.upsert(ALERTS, pd.DataFrame([row]))
             for channel in parts.channels:
                 _note_delivery(parts, channel.name, [alert.id], "", None)
+        _note_quiet(parts, quiet, as_of)
 
 
-def _note(parts: Parts, told_by: str, incidents: list[Incident], as_of: pd.Timestamp) -> None:
-    rows = pd.DataFrame(
-        {
-            "id": [incident.id for incident in incidents],
-            "alert_id": told_by,
-            "kind": [incident.kind for incident in incidents],
-            "symbol": [incident.symbol for incident in incidents],
-            "interval": parts.watch.interval,
-            "ts": pd.DatetimeIndex([incident.ts for incident in incidents]),
-            "known_at": as_of,
-        }
+def _note_quiet(parts: Parts, quiet: Quiet, as_of: pd.Timestamp) -> None:
+    """Note what is not told: silenced, or continued under the alert that told its incident."""
+    told = parts.warehouse.query(
+        "select id, alert_id from incidents where id = any(%(ids)s)",
+        {"ids": [teller for _, teller in quiet if teller]},
     )
-    parts.warehouse.upsert(INCIDENTS, rows)
+    alert_of = dict(zip(told["id"], told["alert_id"], strict=True))
+    rows = [
+        {**_row(incident, alert_of[teller]), "kind": CONTINUED} if teller else _row(incident, "")
+        for incident, teller in quiet
+    ]
+    _note(parts, rows, as_of)
+
+
+def _row(incident: Incident, told_by: str) -> dict[str, Any]:
+    return {
+        "id": incident.id,
+        "alert_id": told_by,
+        "kind": incident.kind,
+        "symbol": incident.symbol,
+        "interval": incident.interval,
+        "ts": incident.ts,
+        "incident": incident.continues or incident.id,
+    }
+
+
+def _note(parts: Parts, rows: list[dict[str, Any]], as_of: pd.Timestamp) -> None:
+    if rows:
+        parts.warehouse.upsert(INCIDENTS, pd.DataFrame(rows).assign(known_at=as_of))
 
 
 def _deliver(parts: Parts, channel: Channel, as_of: pd.Timestamp) -> bool:
@@ -178,9 +156,20 @@ def _message(parts: Parts, alerts: tuple[Alert, ...], as_of: pd.Timestamp) -> Me
         id=digest(*name),
         as_of=stamp,
         alerts=alerts,
-        budget=budget_in_words(parts),
+        budget=" ".join(filter(None, [budget_in_words(parts), _told_so_far(parts, as_of)])),
         all_clear="" if alerts else f"all clear, {n_judged} instruments judged",
     )
+
+
+def _told_so_far(parts: Parts, as_of: pd.Timestamp) -> str:
+    """How many incidents were told: adjacent bars are one, and alerts hold several."""
+    rows = parts.warehouse.query(
+        TOLD_SO_FAR, {"as_of": as_of.to_pydatetime(), "interval": parts.watch.interval}
+    )
+    n, n_alerts, since = rows.iloc[0]
+    if not n:
+        return ""
+    return f"Told since {moment(since)}: {counted(n, 'incident')} in {counted(n_alerts, 'alert')}."
 
 
 def _cleared(parts: Parts, channel: Channel, message: Message) -> bool:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from components import checks, explain
+from components import checks, trouble_words
 from components.incidents import TOLD_WITHIN, Incident, alert_id
 from components.records import Alert
 from components.steps.missing import missing_bars
@@ -49,7 +49,7 @@ def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident
     news = {key: group for key, group in news.items() if group}
     if not news:
         return []
-    notes = explain.data_notes(
+    notes = trouble_words.data_notes(
         [f for symbol, f in failed.items() if f"failed {symbol}" in news],
         {s: bars for s, bars in stale.items() if f"stale {s}" in news and s not in failed},
         {s: [i.ts for i in news[f"missing {s}"]] for s in missing if f"missing {s}" in news},

@@ -36,6 +36,7 @@ def _environment() -> Environment:
         times=words.times,
         moment=words.moment,
         counted=words.counted,
+        level_word=words.level_word,
         seconds=words.seconds,
         clock_time=words.clock_time,
         sentence=sentence,

@@ -1,0 +1,116 @@
+"""Alerts about the market: what is told together, and what is noted without a word."""
+
+import pandas as pd
+
+from components import headlines
+from components.incidents import CONTINUED, TOLD, Incident, alert_id
+from components.panels import Array
+from components.reasons import BEYOND
+from components.records import Alert, Finding
+from components.steps.findings import findings, folded, judged_at
+from components.steps.news import news
+from components.steps.parts import Parts
+from components.words import number
+
+Made = list[tuple[Alert, list[Incident]]]
+
+# An incident that is noted and not told, and the id of the bar that was told in its place.
+Quiet = list[tuple[Incident, str]]
+
+
+def market_alerts(parts: Parts, as_of: pd.Timestamp) -> tuple[Made, Quiet]:
+    """One alert for the anomalies of each bar, one for its corrections, and what stays quiet.
+
+    On a market-wide bar the instruments of that market make one alert of their own.
+    """
+    rows, wide = news(parts, as_of)
+    loud = rows[rows["fate"] == TOLD]
+    still = rows[rows["fate"] != TOLD]
+    tellers = still["teller"].where(still["fate"] == CONTINUED, "")
+    quiet = list(zip(still["noted"], tellers, strict=True))
+    calendars = [
+        symbol if kind == "market" else parts.calendars.of(symbol)
+        for symbol, kind in zip(loud["symbol"], loud["kind"], strict=True)
+    ]
+    bars = set(zip(wide["symbol"], wide["ts"], strict=True))
+    is_wide = [
+        kind != "correction" and (calendar, ts) in bars
+        for calendar, ts, kind in zip(calendars, loud["ts"], loud["kind"], strict=True)
+    ]
+    of_market = [name if held else "" for name, held in zip(calendars, is_wide, strict=True)]
+    loud = loud.assign(calendar=pd.Series(of_market, index=loud.index, dtype=object))
+    loud = loud.assign(told_as=loud["kind"].where(loud["calendar"] == "", "market"))
+    by = ["ts", "told_as", "calendar"]
+    made: Made = []
+    for key in loud[by].drop_duplicates().sort_values(by, ascending=False).itertuples(index=False):
+        group = loud[(loud[by] == list(key)).all(axis=1)]
+        market = wide[(wide["symbol"] == key.calendar) & (wide["ts"] == key.ts)]
+        incidents = list(group["noted"])
+        rows = group[group["kind"] != "market"].sort_values(["p", "symbol"])
+        if len(market):
+            made.append((_market_wide(parts, rows, market, incidents, as_of), incidents))
+        else:
+            made.append((_usual(parts, rows, incidents, as_of), incidents))
+    return made, quiet
+
+
+def _usual(
+    parts: Parts, rows: pd.DataFrame, incidents: list[Incident], as_of: pd.Timestamp
+) -> Alert:
+    kind, ts = rows["kind"].iloc[0], rows["ts"].iloc[0]
+    found = sorted(findings(parts, rows, as_of), key=_most_agreed_first)
+    told = rows["p"].to_numpy(dtype=float)
+    note = headlines.discoveries(told, _p_values(parts, rows, "p", ts, as_of))
+    return Alert(
+        id=alert_id(incidents),
+        kind=kind,
+        interval=parts.watch.interval,
+        ts=ts.isoformat(),
+        symbols=tuple(finding.symbol for finding in found),
+        headline=headlines.headline(found, len(parts.watch.symbols), kind),
+        findings=tuple(found),
+        notes=(note,) if note else (),
+    )
+
+
+def _most_agreed_first(finding: Finding) -> tuple[float, float, float]:
+    return -finding.level, finding.p, -abs(number(finding.sigmas))
+
+
+def _market_wide(
+    parts: Parts,
+    rows: pd.DataFrame,
+    wide: pd.DataFrame,
+    incidents: list[Incident],
+    as_of: pd.Timestamp,
+) -> Alert:
+    market = {str(name): value for name, value in wide.iloc[0].items()}
+    # What is not known to follow the market stands for itself.
+    is_with_it = rows["residual_p"] > BEYOND
+    beyond = rows[~is_with_it].sort_values(["residual_p", "p", "symbol"])
+    apart = findings(parts, beyond, as_of) if len(beyond) else []
+    with_it = folded(rows[is_with_it])
+    told = rows["residual_p"].to_numpy(dtype=float)
+    judged = _p_values(parts, rows, "residual_p", market["ts"], as_of)
+    notes = [*headlines.market_notes(market, with_it), headlines.discoveries(told, judged)]
+    return Alert(
+        id=alert_id(incidents),
+        kind="market",
+        interval=parts.watch.interval,
+        ts=market["ts"].isoformat(),
+        symbols=tuple(finding.symbol for finding in (*apart, *with_it)),
+        headline=headlines.market_headline(market, apart, with_it),
+        findings=(*apart, *with_it),
+        notes=tuple(note for note in notes if note),
+        calendar=str(market["symbol"]),
+        n_folded=len(with_it),
+    )
+
+
+def _p_values(
+    parts: Parts, rows: pd.DataFrame, column: str, ts: pd.Timestamp, as_of: pd.Timestamp
+) -> Array:
+    """P-values of all instruments judged at the bar, where the list is long enough to ask."""
+    if len(rows) <= headlines.LONG_LIST:
+        return rows[column].to_numpy(dtype=float)
+    return judged_at(parts, ts, as_of)[column].to_numpy(dtype=float)
