@@ -23,7 +23,7 @@ from components.backtest import (
     told_by_day,
     would_have_fired,
 )
-from components.errors import LakeError, NotEnoughBars
+from components.errors import LakeError, NotEnoughBars, SettingsError
 from components.scratch import remove_leftovers
 from components.sessions import Calendars
 from components.steps.backtest import Span, backtest
@@ -191,9 +191,7 @@ def test_a_snooze_silences_the_replay_from_the_day_it_was_made(world):
         warehouse.upsert(tables.LABELS, pd.DataFrame([finding]))
     (quiet,) = replay(world, day("2024-03-13"), day("2024-03-19"), alerts_per_year=60)
     assert (quiet.told["symbol"] == symbol).sum() < n_loud
-    assert not (
-        (quiet.told["symbol"] == symbol) & (quiet.told["told_at"] > label["made_at"])
-    ).any()
+    assert not ((quiet.told["symbol"] == symbol) & (quiet.told["told_at"] > label["made_at"])).any()
     assert quiet.n_silenced > 0
     assert precision(quiet.told["label"])["right"] == 1
 
@@ -224,6 +222,47 @@ def test_too_little_history_is_refused_with_both_numbers(world):
     lived_days(world, 1)
     with pytest.raises(NotEnoughBars, match=r"needs at least \d+ bars, got \d+"):
         replay(world, day("2022-12-01"), day("2022-12-20"))
+
+
+def test_days_without_bars_are_refused_with_those_that_have_some(world):
+    """A replay after the end of the data would look like a quiet year as well."""
+    lived_days(world, 1)
+    with pytest.raises(SettingsError, match=r"no bar closed from 2024-05-01.*to 2024-03-1"):
+        replay(world, day("2024-05-01"), day("2024-05-20"), now=MORNING + 90 * DAY)
+
+
+def test_a_split_and_a_correction_are_replayed_when_they_came(world):
+    """Both change what was known; a replay meets them on the day on which the run met them."""
+    frames = {symbol: longer(symbol, 40).assign(**{"Stock Splits": 0.0}) for symbol in SYMBOLS}
+    for n in range(6):
+        as_of = MORNING + n * DAY
+        for symbol, frame in frames.items():
+            seen = frame[frame["Date"] < f"{as_of:%Y-%m-%d}"].copy()
+            if symbol == "AAA" and n >= 3:
+                # Split on the day before; the provider restates all prices before it.
+                before = seen["Date"] < f"{MORNING + 2 * DAY:%Y-%m-%d}"
+                seen.loc[before, ["Open", "High", "Low", "Close"]] /= 4
+                seen.loc[before, "Volume"] *= 4
+                seen.loc[seen["Date"] == f"{MORNING + 2 * DAY:%Y-%m-%d}", "Stock Splits"] = 4.0
+            if symbol == "BBB" and n == 2:
+                seen.loc[seen.index[-1], ["Close", "Low"]] *= 0.7
+            world.put(symbol, seen, as_of - pd.Timedelta(hours=6))
+        world.run(as_of)
+    (outcome,) = replay(world, day("2024-03-13"), day("2024-03-19"))
+    assert told_by(outcome) == told_by_the_runs(world)
+    kinds = set(outcome.told["kind"])
+    assert {"anomaly", "correction"} <= kinds
+    assert n_repeats(outcome.told) == 0
+    real = world.query(
+        "select symbol, ts, verdict, p, known_at from verdicts where known_at > %(at)s "
+        "and ts >= %(last)s order by symbol, ts, known_at",
+        at=MORNING.to_pydatetime(), last=LAST.to_pydatetime(),
+    )  # fmt: skip
+    first = real.drop_duplicates(["symbol", "ts"])[["symbol", "ts", "verdict", "p"]]
+    ours = outcome.verdicts[["symbol", "ts", "verdict", "p"]]
+    both = first.merge(ours, on=["symbol", "ts"], suffixes=("", "_replayed"))
+    assert len(both) > 10
+    pd.testing.assert_series_equal(both["p"], both["p_replayed"], check_names=False)
 
 
 def test_a_killed_replay_leaves_nothing_behind_after_the_next_start(world):

@@ -116,6 +116,13 @@ def _real_runs(parts: Parts) -> list[pd.Timestamp]:
 
 
 def _require_bars(parts: Parts, past: Past, span: Span) -> None:
+    if not past.closed(span.since, span.until):
+        first, last = past.reach
+        raise SettingsError(
+            f"no bar closed from {span.since:%Y-%m-%d} to {span.until:%Y-%m-%d}: the raw layer "
+            f"has bars from {first:%Y-%m-%d} to {last:%Y-%m-%d}. Take days between them, or "
+            "fetch more with `python main.py backfill`."
+        )
     most = past.longest(span.until)
     needed = parts.ensemble.bars_before_verdict + 1
     if most < needed:

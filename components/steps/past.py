@@ -97,6 +97,20 @@ class Past:
         """Bars of the instrument that had most of them at an instant."""
         return max(len(np.unique(v.ts[v.final <= _us(at)])) for v in self.candles.values())
 
+    def closed(self, since: pd.Timestamp, until: pd.Timestamp) -> bool:
+        """Whether any bar of [since, until) became known in time, or was assumed to."""
+        span = _us(since), _us(until)
+        return any(
+            ((v.final >= span[0]) & (v.final < span[1])).any() for v in self.candles.values()
+        )
+
+    @property
+    def reach(self) -> tuple[pd.Timestamp, pd.Timestamp]:
+        """The first and the last bar."""
+        first = min(int(v.ts[0]) for v in self.candles.values())
+        last = max(int(v.ts[-1]) for v in self.candles.values())
+        return pd.Timestamp(first, unit="us", tz="UTC"), pd.Timestamp(last, unit="us", tz="UTC")
+
 
 def read_past(parts: Parts) -> Past:
     """Parse every reply of the raw lake once.
