@@ -85,6 +85,7 @@ def _column(found: dict[str, Any]) -> dict[str, str]:
     return {
         "Alerts stated, per instrument and year": f"{rate['stated']:g}",
         "Alerts realised, per instrument and year": times(number(rate["realised"])),
+        "counted over instrument years": times(rate["instrument_years"]),
         "Incidents told": f"{found['incidents']:,}",
         "Incidents a week": times(found["incidents_a_week"]),
         "Alerts (what is told of one day)": f"{found['alerts']:,}",
