@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from components import checks
 from components.errors import SettingsError
+from components.evaluation.assess import NO_LABELS
 from components.evaluation.dated import coin, dated_recall, is_meant, wilson
 from components.evaluation.finding import (
     Trial,
@@ -17,6 +18,7 @@ from components.evaluation.finding import (
     with_aside,
 )
 from components.evaluation.intake import admit
+from components.evaluation.labelled import labelled_bars
 from components.evaluation.null import DRIFT, quiet_market
 from components.evaluation.plants import GAP, KINDS, PRICES, REACH, SPREAD, planted, sigma_before
 from components.evaluation.realised import realised_rates, terciles, trailing_volatility
@@ -404,6 +406,29 @@ def test_events_count_on_the_day_or_the_next_bar_and_undecided_ones_apart():
     nothing = dated_recall(told, events.iloc[:0], CALENDARS)
     assert nothing["n"] == 0
     assert np.isnan(nothing["recall"])
+
+
+def test_labelled_bars_are_asked_after_where_there_is_a_verdict():
+    """Right and false ones among the told; errors of the data are neither."""
+    alert = np.zeros((1, 2000), dtype=bool)
+    alert[0, [300, 400, 500, 600]] = True
+    told = told_of(1, alert=alert)
+    at = [300, 400, 500, 600, 700, 20]
+    labels = pd.DataFrame(
+        {
+            "symbol": "S0",
+            "ts": pd.DatetimeIndex(told.ts[0, at]).tz_localize("UTC"),
+            "label": ["confirmed", "expected", "false", "data-error", "false", "confirmed"],
+        }
+    )
+    found = labelled_bars(told, labels)
+    assert (found["n"], found["right"], found["wrong"]) == (5, 2, 1)
+    assert found["precision"] == pytest.approx(2 / 3)
+    assert found["by_label"]["false"] == {"n": 2, "told": 0.5}
+    assert labelled_bars(told, NO_LABELS) == {
+        "n": 0, "precision": None, "right": 0, "wrong": 0, "data_error": 0, "unlabelled": 0,
+        "by_label": {},
+    }  # fmt: skip
 
 
 def test_the_list_that_ships_is_frozen():

@@ -11,6 +11,7 @@ from components.errors import NotEnoughBars
 from components.evaluation.dated import dated_recall
 from components.evaluation.finding import Trial, planted_scores, with_aside
 from components.evaluation.intake import Admitted, admit
+from components.evaluation.labelled import labelled_bars
 from components.evaluation.null import quiet_market
 from components.evaluation.plants import planted
 from components.evaluation.realised import realised_rates
@@ -23,6 +24,10 @@ BASELINES = ("amplitude_zscore", "volatility_zscore", "dual_stream")
 RANDOM = "random"
 
 NO_EVENTS = pd.DataFrame({"symbol": [], "date": [], "what": []})
+
+NO_LABELS = pd.DataFrame(
+    {"symbol": [], "ts": pd.DatetimeIndex([], tz="UTC"), "label": []},
+)
 
 _Bench = list[tuple[Admitted, pd.DataFrame]]
 
@@ -39,6 +44,8 @@ class Trials:
         Length of a bar.
     events : DataFrame
         symbol, date, what.
+    labels : DataFrame
+        symbol, ts, label: what people found alerts to be.
     seed : int
         Of the plants, the random alerts and the intervals.
     rounds : int
@@ -48,6 +55,7 @@ class Trials:
     calendars: Calendars = field(default_factory=Calendars)
     interval: str = "1d"
     events: pd.DataFrame = field(default_factory=lambda: NO_EVENTS)
+    labels: pd.DataFrame = field(default_factory=lambda: NO_LABELS)
     seed: int = 0
     rounds: int = 1
 
@@ -72,8 +80,8 @@ def assess(
     Returns
     -------
     dict
-        ``realised``, ``planted``, ``events``, ``event_study``; ``baselines`` with the same
-        blocks by name; ``panel``, what it was measured on; NaN where nothing was there.
+        ``realised``, ``planted``, ``events``, ``event_study``, ``labels``; ``baselines`` with
+        the same blocks by name; ``panel``, what it was measured on; NaN where nothing was there.
 
     Raises
     ------
@@ -156,6 +164,7 @@ def _block(told: Told, panels: list[Told], benches: _Bench, trials: Trials) -> d
         "planted": planted_scores(pairs),
         "events": dated_recall(told, trials.events, trials.calendars),
         "event_study": event_study(told, trials.seed),
+        "labels": labelled_bars(told, trials.labels),
     }
 
 
