@@ -15,6 +15,7 @@ from components.errors import NotEnoughBars, SettingsError
 from components.evaluation import Trials, assess, assess_null
 from components.steps.evaluation_page import page
 from components.steps.judging import with_splits
+from components.steps.labels import labelled_bars
 from components.steps.parts import Parts
 from components.tables import CANDLES
 
@@ -52,6 +53,12 @@ def evaluate(parts: Parts, chosen: Chosen, events: pd.DataFrame) -> dict[str, An
         calendars=parts.calendars,
         interval=parts.watch.interval,
         events=events,
+        labels=labelled_bars(
+            parts.warehouse,
+            sorted(candles["symbol"].unique()),
+            parts.watch.interval,
+            parts.run.as_of,
+        ),
         seed=chosen.seed,
         rounds=chosen.rounds,
     )
