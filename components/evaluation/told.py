@@ -106,12 +106,11 @@ def with_market(candles: pd.DataFrame, calendars: Calendars) -> pd.DataFrame:
 
 
 def _told(ensemble: Ensemble, judged: Judged, per_year: Array) -> Told:
-    told_as_such = np.where(judged.is_anomaly, TOLD_LEVEL, 0)
     return Told(
         symbols=judged.panel.symbols,
         ts=judged.panel.ts,
         is_alert=judged.is_anomaly,
-        level=getattr(judged, "level", told_as_such),
+        level=judged.level,
         surprise=_surprise(ensemble, judged),
         move=judged.move,
         scale=judged.scale,
