@@ -131,14 +131,19 @@ def _draw_price(axes: Axes, chart: Chart) -> None:
 def _draw_parts(axes: Axes, chart: Chart) -> None:
     """The market's part from zero, the own part from its end: where that ends is the return."""
     whole = chart.market_part + chart.own_part
-    axes.barh([0], [chart.market_part], color=GREY, height=0.8)
-    axes.barh([0], [chart.own_part], left=[chart.market_part], color=ORANGE, height=0.8)
+    # Drawn from left to right, whichever way the price went.
+    way = math.copysign(1, whole)
+    market_end, end = way * chart.market_part, way * whole
+    axes.barh([0], [market_end], color=GREY, height=0.8)
+    axes.barh([0], [end - market_end], left=[market_end], color=ORANGE, height=0.45)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.axvline(whole, color=INK, linewidth=0.8, linestyle=":")
+    axes.axvline(end, color=INK, linewidth=0.8, linestyle=":")
     _, market, own = parts(whole, chart.market_part)
-    told = f"{percent(whole, sign=True)} = {market} with the market (grey) {_plus(own)} of its own"
+    told = (
+        f"{percent(whole, sign=True)} = {market} the market's (grey) {_plus(own)} its own (orange)"
+    )
     axes.set_title(told, **TITLE)
-    low, high = min(0, chart.market_part, whole), max(0, chart.market_part, whole)
+    low, high = min(0, market_end, end), max(0, market_end, end)
     axes.set_xlim(low - 0.02 * (high - low or 1), high + 0.02 * (high - low or 1))
     axes.set_yticks([])
     axes.set_xticks([])

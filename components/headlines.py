@@ -41,7 +41,7 @@ def market_headline(
     """``Market-wide day (XNYS -3.1 %): AAPL -12.0 % and 2 more beyond it, 17 with it``."""
     move = number(market.get("return"))
     moved = "" if math.isnan(move) else f" {percent(move, sign=True)}"
-    day = f"market-wide {bar_word(str(market['interval']))} ({clean(str(market['watch_list']), 20)}"
+    day = f"Market-wide {bar_word(str(market['interval']))} ({clean(str(market['watch_list']), 20)}"
     day += f"{moved})"
     if not beyond:
         return f"{day}: {_with_it(len(folded), 'none beyond')}"
@@ -69,7 +69,9 @@ def _levels(findings: Sequence[Finding]) -> str:
     return "all HIGH" if n_high == len(findings) else f"{n_high:,} HIGH"
 
 
-def market_notes(market: Mapping[str, Any], folded: Sequence[Finding]) -> tuple[str, ...]:
+def market_notes(
+    market: Mapping[str, Any], folded: Sequence[Finding], n_beyond: int
+) -> tuple[str, ...]:
     """How the market moved, and which instruments only moved with it."""
     move, n = number(market.get("return")), number(market.get("n_instruments"))
     name, p = clean(str(market["watch_list"]), 20), number(market.get("p"))
@@ -82,7 +84,8 @@ def market_notes(market: Mapping[str, Any], folded: Sequence[Finding]) -> tuple[
         named = ", ".join(clean(finding.symbol, 60) for finding in folded[:N_NAMED])
         others = len(folded) - N_NAMED
         more = f" and {others:,} more" if others > 0 else ""
-        told.append(f"{len(folded):,} more moved with the market: {named}{more}")
+        count = f"{len(folded):,} more" if n_beyond else f"{len(folded):,}"
+        told.append(f"{count} moved with the market: {named}{more}")
     return tuple(told)
 
 

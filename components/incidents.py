@@ -8,6 +8,7 @@ what is told together: all anomalies of one bar, all corrections, all data troub
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -101,8 +102,9 @@ def followed(rows: pd.DataFrame, noted: pd.DataFrame) -> pd.DataFrame:
     loud = noted[(noted["alert_id"] != "") & (noted["kind"] != CONTINUED)]
     told = dict(zip(zip(loud["symbol"], loud["ts"], strict=True), loud["id"], strict=True))
     found: list[dict[str, Any]] = []
-    for _, run in rows[is_open.transform("any")].groupby(["symbol", "run"]):
-        found += _followed(run.to_dict("records"), told, held)
+    waiting = rows[is_open.transform("any")].to_dict("records")
+    for _, run in groupby(waiting, key=lambda row: (row["symbol"], row["run"])):
+        found += _followed(list(run), told, held)
     columns = [*rows.columns, "incident", "fate", "teller"]
     return pd.DataFrame(found, columns=columns).drop(columns=["run", "is_noted"])
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.records import Alert, Chart, Finding, Message
+from components.records import Alert, Chart, Finding, Followed, Message, SimilarBar, View
 from components.similar import CHANNEL_NAMES
 
 AS_OF = "2024-03-13T06:00:00+00:00"
@@ -147,6 +147,45 @@ def alert(*findings: Finding, kind: str = "anomaly", **other: Any) -> Alert:
         findings=findings,
     )
     return replace(usual, **other)
+
+
+def market_alert(n_folded: int = 2, *beyond: Finding) -> Alert:
+    """A market-wide day: those beyond the market, and ``n_folded`` that moved with it."""
+    with_it = tuple(finding(f"S{n}", chart=None, reasons=(), level=2) for n in range(n_folded))
+    return alert(
+        *beyond,
+        *with_it,
+        kind="market",
+        headline="Market-wide day (XNYS -3.1 %): with it and beyond it",
+        notes=("the median of 60 instruments of XNYS moved -3.1 %, p = 0.0001",),
+        calendar="XNYS",
+        n_folded=n_folded,
+    )
+
+
+def rich_finding(symbol: str = "ACME") -> Finding:
+    """One unusual instrument about which everything is known."""
+    views = (View("market", "voted", 0.001), View("kNN", "against", 0.3))
+    followed = (
+        Followed(1, 1.1, 0.9, 1.3, -0.001, -0.004, 0.002),
+        Followed(5, 1.4, 1.2, 1.6, 0.012, 0.004, 0.02),
+        Followed(20, 1.2, 1.1, 1.3, 0.0, -0.02, 0.02),
+    )
+    usual = finding(symbol)
+    assert usual.chart is not None
+    return replace(
+        usual,
+        level=3,
+        surprise=2.4,
+        market_part=-0.031,
+        own_part=-0.087,
+        residual_p=0.003,
+        views=(*views, View("pump", "abstained", why="no volume data")),
+        similar=(SimilarBar("2020-03-12T00:00:00+00:00", 0.4, -0.09),),
+        followed=followed,
+        n_alike=25,
+        chart=replace(usual.chart, market_part=-0.031, own_part=-0.087),
+    )
 
 
 def data_alert(*notes: str) -> Alert:

@@ -32,7 +32,7 @@ from components.channels.letter import address, letter
 from components.channels.outbox import Outbox
 from components.channels.webhook import Webhook, payload
 from components.errors import ChannelError, PartlyDelivered, SettingsError, UnknownName
-from tests.builders import alert, data_alert, finding, message
+from tests.builders import alert, data_alert, finding, market_alert, message, rich_finding
 
 SENDER, TO = "Tremor <tremor@example.com>", ("analyst@example.com", "desk@example.com")
 PASSWORD = "p@ss:w/rd%"
@@ -273,6 +273,49 @@ def test_one_message_tells_anomalies_then_corrections_then_data():
     text = render.text(told)
     assert text.index("ACME") < text.index("BETA now normal") < text.index("data trouble with")
     assert render.subject(told).endswith("unusual (+ 1 correction, data trouble)")
+
+
+def test_a_market_wide_day_is_told_before_its_instruments():
+    """The market first, then who went beyond it with a picture, then a list of the others."""
+    told = message(alert(finding("OTHER")), market_alert(120, rich_finding("ACME")))
+    assert [each.kind for each in render.ordered(told)] == ["market", "anomaly"]
+    assert render.subject(told).endswith("with it and beyond it (+ 1 more alert)")
+    for words in (render.text(told), render.html(told, {})):
+        places = [
+            words.lower().index(text.lower())
+            for text in ("the median of 60", "ACME", "Moved with the market", "S0", "OTHER")
+        ]
+        assert places == sorted(places)
+        assert "and 20 more" in words
+    assert [found.symbol for _, found in render.carded(told)] == ["ACME", "OTHER"]
+
+
+def test_a_market_wide_day_without_instruments_is_a_message():
+    """Nobody beyond, nobody with it: the market's own move is all there is."""
+    told = message(market_alert(0))
+    assert "the median of 60 instruments" in render.text(told)
+    assert "The median of 60 instruments" in render.html(told, {})
+    assert payload(told)["alerts"][0]["n_findings"] == 0
+
+
+def test_the_level_is_in_the_row_the_card_and_the_list():
+    """HIGH is seen at a glance; an alert of an older release has no level and no empty badge."""
+    told = message(alert(rich_finding(), *(finding(f"S{n}", level=2) for n in range(8))))
+    assert "ACME          -11.8 %  HIGH, 5.0 times its usual move" in render.text(told)
+    page = render.html(told, {})
+    assert page.count(">HIGH</span>") == 1
+    assert page.count(">MEDIUM<") == 8
+    assert "surprise 2.4" in page
+    assert "HIGH" not in render.html(message(alert(finding())), {})
+
+
+def test_the_first_three_reasons_stand_out():
+    """What happened, how rare, whose move: the rest is for who reads on."""
+    found = finding(reasons=tuple(f"reason number {n}" for n in range(6)))
+    first, rest = render.html(message(alert(found)), {}).split("eason number 3")
+    assert first.count("<ul") == 2
+    assert "eason number 2" in first
+    assert "eason number 5" in rest
 
 
 def test_data_trouble_and_an_all_clear_have_subjects_of_their_own():
@@ -553,6 +596,24 @@ def test_the_webhooks_numbers_are_json_and_its_text_no_command():
     )
     assert "<!channel>" not in posted["text"]
     assert "&lt;!channel&gt;" in posted["text"]
+
+
+def test_the_webhook_carries_the_explanation_as_data():
+    """A program reads the split, the views, and what followed similar days."""
+    (told,) = payload(message(market_alert(1, rich_finding())))["alerts"]
+    found, with_it = told["findings"]
+    assert (told["kind"], told["calendar"], told["n_folded"]) == ("market", "XNYS", 1)
+    assert found["level"] == "HIGH"
+    assert found["market_part"] + found["own_part"] == pytest.approx(found["move"])
+    assert [view["stance"] for view in found["views"]] == ["voted", "against", "abstained"]
+    assert found["views"][2] == {
+        "name": "pump",
+        "stance": "abstained",
+        "p": None,
+        "why": "no volume data",
+    }
+    assert found["followed"][1]["volatility"] == 1.4
+    assert with_it["similar"] == []
 
 
 def test_the_webhook_stays_small_with_ten_thousand_instruments():

@@ -373,13 +373,13 @@ def test_a_market_wide_day_names_first_what_went_beyond_it():
     """The instruments of its own move in the headline, the others counted."""
     apart, with_it = [finding("ACME", level=3)], [finding(f"S{n}") for n in range(17)]
     assert market_headline(MARKET, apart, with_it) == (
-        "market-wide day (XNYS -3.1 %): ACME -11.8 % beyond it (all HIGH), 17 with it"
+        "Market-wide day (XNYS -3.1 %): ACME -11.8 % beyond it (all HIGH), 17 with it"
     )
     assert market_headline(MARKET, [], with_it[:1]).endswith(
         "1 instrument moved with it, none beyond"
     )
     assert market_headline(MARKET, [], []).endswith("no instrument unusual beyond it")
-    moved, listed = market_notes(MARKET, with_it)
+    moved, listed = market_notes(MARKET, with_it, len(apart))
     assert moved == "the median of 60 instruments of XNYS moved -3.1 %, p = 0.0001"
     assert listed.startswith("17 more moved with the market: S0, S1")
     assert listed.endswith("S11 and 5 more")

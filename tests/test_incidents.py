@@ -215,11 +215,11 @@ def test_a_market_wide_day_is_one_alert(desk):
     ]
     alert = desk.alerts("market")["payload"].iloc[0]
     assert alert["headline"].startswith(
-        "market-wide day (XNYS -3.1 %): CCC -5.0 % and 1 more beyond"
+        "Market-wide day (XNYS -3.1 %): CCC -5.0 % and 1 more beyond"
     )
     assert alert["n_folded"] == 1
     assert "1 more moved with the market: AAA" in alert["notes"]
-    (mail,) = [m for m in desk.messages() if "market-wide" in m["Subject"]]
+    (mail,) = [m for m in desk.messages() if "Market-wide" in m["Subject"]]
     assert "beyond it (1 HIGH), 1 with it" in mail["Subject"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from components.records import Failure, RunSummary
 from components.report import MAX_CHARTS, MAX_ROWS, ReportData, by_symbol, by_year, page
 from components.tables import VERDICTS
-from tests.builders import alert, data_alert, finding
+from tests.builders import alert, data_alert, finding, market_alert, rich_finding
 
 TS = pd.Timestamp("2024-03-12", tz="UTC")
 VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
@@ -143,6 +143,36 @@ def test_the_page_parses_and_says_what_the_run_did():
     ):
         assert words in text, words
     assert not re.search(r"\b(nan|NaT|None)\b", text)
+
+
+def test_a_card_shows_the_level_the_views_and_what_followed_similar_days():
+    """Everything that the finding knows, and "no pattern" where the interval holds zero."""
+    text = Page(page(data(alerts=(alert(rich_finding()),)))).text
+    for words in (
+        "HIGH 5.0 \N{MULTIPLICATION SIGN} usual p 0.004 surprise 2.4",
+        "✓ market p 0.001 ✗ kNN p 0.3 pump",
+        "2020-03-12 -9.0 % 0.40",
+        "1 bar 1.1 (0.90 to 1.3) no pattern -0.1 % (-0.4 % to +0.2 %)",
+        "5 bars 1.4 (1.2 to 1.6) +1.2 % (+0.4 % to +2.0 %)",
+    ):
+        assert words in text, words
+
+
+def test_a_market_wide_day_lists_those_that_moved_with_it():
+    """Those beyond have cards, the others rows."""
+    text = page(data(alerts=(market_alert(3, finding("BEYOND")),)))
+    words = Page(text).text
+    assert words.index("The median of 60") < words.index("BEYOND") < words.index("S2 MEDIUM")
+    assert "Moved with the market" in words
+    assert text.count("data:image/png") == 2
+
+
+def test_the_highest_level_comes_first():
+    """Of the judged ones: HIGH before MEDIUM, whatever their p."""
+    rows = verdicts(6).assign(verdict="anomaly", level=[2, 2, 3, 2, 2, 0])
+    words = Page(page(data(verdicts=rows))).text
+    table = words[words.index("All judged") :]
+    assert table.index("S2 ") < table.index("S0 ") < table.index("S5 ")
 
 
 def test_the_page_needs_nothing_from_outside():

@@ -92,7 +92,10 @@ def _market_wide(
     with_it = folded(rows[is_with_it])
     told = rows["residual_p"].to_numpy(dtype=float)
     judged = _p_values(parts, rows, "residual_p", market["ts"], as_of)
-    notes = [*headlines.market_notes(market, with_it), headlines.discoveries(told, judged)]
+    notes = [
+        *headlines.market_notes(market, with_it, len(apart)),
+        headlines.discoveries(told, judged),
+    ]
     return Alert(
         id=alert_id(incidents),
         kind="market",
