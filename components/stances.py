@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from components.calibration import calibration_of
 from components.detectors import DETECTORS
 from components.records import View
 from components.words import counted, number
@@ -60,8 +59,8 @@ def _stance(
     if math.isfinite(p) and math.isfinite(rate):
         return View(shown, "voted" if p <= rate else "against", p)
     if row is not None:
-        lacking = calibration_of(name).min_reference - number(row.get("n_reference"))
-        return View(shown, "abstained", why=_needs(lacking))
+        n_past = number(row.get("n_reference"))
+        return View(shown, "abstained", why="" if math.isnan(n_past) else _only(n_past))
     return View(shown, "abstained", why=_why(name, channels, n_bars))
 
 
@@ -69,11 +68,12 @@ def _why(name: str, channels: Mapping[str, Any], n_bars: int) -> str:
     known = {channel for channel, z in channels.items() if math.isfinite(number(z))}
     if name in NEEDS_VOLUME and known and "volume_z" not in known:
         return "no volume data"
-    return _needs(DETECTORS[name].min_bars - n_bars) if name in DETECTORS else ""
+    lacking = DETECTORS[name].min_bars - n_bars if name in DETECTORS else 0
+    return f"needs {counted(lacking, 'more bar')}" if lacking > 0 else ""
 
 
-def _needs(lacking: float) -> str:
-    return f"needs {counted(int(lacking), 'more bar')}" if lacking > 0 else ""
+def _only(n_past: float) -> str:
+    return f"only {counted(int(n_past), 'past score')} to compare with"
 
 
 def in_words(views: Sequence[View], n_independent: float, level: int) -> str:

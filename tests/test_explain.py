@@ -239,7 +239,7 @@ def test_the_views_are_named_by_how_they_stood():
 def test_a_view_that_lacks_bars_says_how_many():
     """A score without a p-value waits for its reference; no score waits for bars to learn from."""
     short = explained(detectors={"volatility_zscore": math.nan, "gmm": 0.01})
-    assert short.views[0].why == "needs 51 more bars"
+    assert short.views[0].why == "only 199 past scores to compare with"
     name = max(DETECTORS, key=lambda name: DETECTORS[name].min_bars)
     young = DETECTORS[name].min_bars - 1
     (view,) = stances((name,), scores(BARS, {}), 0.016, {}, young)

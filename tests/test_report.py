@@ -1,6 +1,7 @@
 """The report: one page that stands alone, whatever it is made from."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.charts import finding_png
 from components.records import Failure, RunSummary
 from components.report import MAX_CHARTS, MAX_ROWS, ReportData, by_symbol, by_year, page
 from components.tables import VERDICTS
@@ -165,6 +167,23 @@ def test_a_market_wide_day_lists_those_that_moved_with_it():
     assert words.index("The median of 60") < words.index("BEYOND") < words.index("S2 MEDIUM")
     assert "Moved with the market" in words
     assert text.count("data:image/png") == 2
+
+
+def test_the_picture_shows_the_two_parts_of_the_move():
+    """Where they are known it is higher by their bar; the same numbers give the same bytes."""
+    known, unknown = rich_finding().chart, finding().chart
+    sizes = [finding_png.__wrapped__(chart)[16:24] for chart in (known, unknown)]
+    assert int.from_bytes(sizes[0][4:]) > int.from_bytes(sizes[1][4:])
+    assert sizes[0][:4] == sizes[1][:4]
+    assert finding_png.__wrapped__(known) == finding_png.__wrapped__(known)
+
+
+@pytest.mark.parametrize("parts", [(0.0, 0.0), (0.05, -0.05), (-0.2, 0.1), (1e-9, 3.0)])
+def test_any_parts_can_be_drawn(parts):
+    """Nothing at all, parts that cancel, parts that pull apart."""
+    market, own = parts
+    chart = replace(finding().chart, market_part=market, own_part=own)
+    assert finding_png.__wrapped__(chart).startswith(b"\x89PNG")
 
 
 def test_the_highest_level_comes_first():
