@@ -13,6 +13,7 @@ from components.records import Message, RunSummary
 from components.steps.gather import fetch, load, plan, refine
 from components.steps.judging import judge, keep, recall, record
 from components.steps.labels_then import Ledgers, read_ledgers
+from components.steps.market import market
 from components.steps.parts import Parts, unseen
 from components.steps.past import Past, Recorded, read_past
 from components.steps.tell import tell
@@ -177,6 +178,7 @@ def _day(
     ledgers.said(then, previous, as_of)
     for wanted in plan(then, as_of):
         load(then, refine(then, fetch(then, wanted)))
+    market(then, as_of)
     carried, pieces = recall(then, as_of)
     for piece in pieces:
         carried, judged = judge(then, carried, piece)

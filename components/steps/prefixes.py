@@ -4,11 +4,11 @@ import pandas as pd
 
 from components import prefixes
 from components.errors import SettingsError
-from components.market import market_returns
 from components.prefixes import Agreement
 from components.sessions import ALWAYS_OPEN
-from components.steps.judging import with_splits
+from components.steps.market import with_market
 from components.steps.parts import Parts
+from components.steps.splits import with_splits
 from components.tables import CANDLES
 
 
@@ -34,7 +34,7 @@ def replay_prefixes(parts: Parts, n_pairs: int, seed: int) -> Agreement:
 
 
 def _candles(parts: Parts) -> pd.DataFrame:
-    """All candles known by now, with splits and the market's return."""
+    """All candles known by now, with splits and the stored return of their market."""
     watch, as_of = parts.watch, parts.run.as_of
     rows = parts.warehouse.read(
         CANDLES, symbols=list(watch.symbols), interval=watch.interval, as_of=as_of
@@ -44,11 +44,4 @@ def _candles(parts: Parts) -> pd.DataFrame:
             f"prefixes: the warehouse holds no {watch.interval} candles of what is watched. "
             "Run `python main.py backfill --since 2015-01-01` first."
         )
-    rows = with_splits(parts, rows, as_of)
-    calendar = rows["symbol"].map({s: parts.calendars.of(s) for s in watch.symbols})
-    return pd.concat([_with_market(group) for _, group in rows.groupby(calendar)])
-
-
-def _with_market(rows: pd.DataFrame) -> pd.DataFrame:
-    market = market_returns(rows).set_index("ts")["return"]
-    return rows.assign(market=rows["ts"].map(market).astype(float))
+    return with_market(parts, with_splits(parts, rows, as_of))
