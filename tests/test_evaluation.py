@@ -12,6 +12,7 @@ from components.evaluation.assess import NO_LABELS
 from components.evaluation.dated import coin, dated_recall, is_meant, wilson
 from components.evaluation.finding import (
     Trial,
+    aside_within,
     average_precision,
     planted_scores,
     windows,
@@ -244,8 +245,20 @@ def test_chance_grows_with_the_window():
 def test_what_was_kept_aside_is_found_and_told_apart():
     """Found is one or the other; both shares stand beside it."""
     told = told_of(2, alert=np.zeros((2, 2000), dtype=bool))
-    plants = plants_in(told).assign(is_aside=True)
-    found = planted_scores([Trial(told, plants)])
+    plants = plants_in(told)
+    held = told.surprise.copy()
+    _, within = windows(told, plants)
+    held[within] = np.nan
+    told = Told(**{**vars(told), "surprise": held})
+    rows = plants[["symbol", "ts"]].assign(check_name="copied_bar")
+    aside = aside_within(plants.assign(kind="frozen_price"), rows)
+    assert aside["is_fit"].all()
+    plants = plants.assign(is_aside=True)
+    found = planted_scores([Trial(told, plants, aside)])
+    assert found["vus_pr"] > 0.6
+    assert np.isnan(found["vus_pr_told"])
+    unnamed = planted_scores([Trial(told, plants, aside.assign(is_fit=False))])
+    assert unnamed["vus_pr"] < 0.2
     assert (found["told"], found["kept_aside"]) == (0, 1)
     assert (found["recall_told"], found["recall_kept_aside"]) == (0, 1)
     assert np.isnan(found["average_precision_told"])

@@ -9,7 +9,7 @@ import pandas as pd
 from components.ensemble import Ensemble
 from components.errors import NotEnoughBars
 from components.evaluation.dated import dated_recall
-from components.evaluation.finding import Trial, planted_scores, with_aside
+from components.evaluation.finding import Trial, aside_within, planted_scores, with_aside
 from components.evaluation.intake import Admitted, admit
 from components.evaluation.labelled import labelled_bars
 from components.evaluation.null import quiet_market
@@ -158,7 +158,10 @@ def _benches(candles: pd.DataFrame, told: Told, trials: Trials) -> _Bench:
 
 
 def _block(told: Told, panels: list[Told], benches: _Bench, trials: Trials) -> dict[str, Any]:
-    pairs = [Trial(panel, plants) for panel, (_, plants) in zip(panels, benches, strict=True)]
+    pairs = [
+        Trial(panel, plants, aside_within(plants, admitted.aside))
+        for panel, (admitted, plants) in zip(panels, benches, strict=True)
+    ]
     return {
         "realised": realised_rates(told),
         "planted": planted_scores(pairs),

@@ -21,11 +21,12 @@ class Trial:
     """What a method told of one planted panel.
 
     ``plants`` has a row a plant: symbol, kind, size, ts, until, and is_aside (kept aside by a
-    data check that names it rightly).
+    data check that names it rightly). ``aside``: the rows kept aside within plants.
     """
 
     told: Told
     plants: pd.DataFrame
+    aside: pd.DataFrame | None = None
 
     @cached_property
     def windows(self) -> tuple[Ints, Flags]:
@@ -33,23 +34,32 @@ class Trial:
         return windows(self.told, self.plants)
 
 
-def with_aside(plants: pd.DataFrame, aside: pd.DataFrame) -> pd.DataFrame:
-    """Add to each plant whether a row of its window was kept aside by a fitting check."""
+def aside_within(plants: pd.DataFrame, aside: pd.DataFrame) -> pd.DataFrame:
+    """The rows kept aside within plants: plant, symbol, row_ts, and is_fit.
+
+    ``is_fit`` says whether the check names the plant rightly.
+    """
     rows = plants.reset_index(names="plant").merge(
         aside.rename(columns={"ts": "row_ts"}), on="symbol"
     )
     rows = rows[(rows["row_ts"] >= rows["ts"]) & (rows["row_ts"] <= rows["until"])]
     fits = [c in KINDS[k].checks for c, k in zip(rows["check_name"], rows["kind"], strict=True)]
-    return plants.assign(is_aside=plants.index.isin(rows["plant"][fits]))
+    return rows[["plant", "symbol", "row_ts"]].assign(is_fit=np.array(fits, dtype=bool))
+
+
+def with_aside(plants: pd.DataFrame, aside: pd.DataFrame) -> pd.DataFrame:
+    """Add to each plant whether a row of its window was kept aside by a fitting check."""
+    rows = aside_within(plants, aside)
+    return plants.assign(is_aside=plants.index.isin(rows.loc[rows["is_fit"], "plant"]))
 
 
 def planted_scores(trials: list[Trial]) -> dict[str, Any]:
     """How well planted anomalies were found, over all trials together.
 
-    ``recall`` (middle size, mean of the kinds, minus chance) and ``average_precision`` count
-    what the data checks kept aside as found, and first of all; ``recall_told`` and
-    ``recall_kept_aside`` tell them apart, and ``average_precision_told`` is that of the plants
-    which the checks let through.
+    ``recall`` (middle size, mean of the kinds, minus chance), ``average_precision`` and
+    ``vus_pr`` count what the data checks kept aside as found, and first of all; ``recall_told``
+    and ``recall_kept_aside`` tell them apart, ``average_precision_told`` is that of the plants
+    which the checks let through, and ``vus_pr_told`` that of the bars which were judged.
     """
     seen = [_seen(trial) for trial in trials]
     plants = pd.concat([rows for rows, _, _ in seen], ignore_index=True)
@@ -76,7 +86,16 @@ def planted_scores(trials: list[Trial]) -> dict[str, Any]:
             kind["average_precision_told"] for kind in by_kind.values()
         ),
         "average_precision_pooled": average_precision(plants["surprise"].to_numpy(), outside),
-        "vus_pr": _mean(_vus(trial, series) for trial in trials for series in _with_plants(trial)),
+        "vus_pr": _mean(
+            _vus(trial, series, with_aside=True)
+            for trial in trials
+            for series in _with_plants(trial)
+        ),
+        "vus_pr_told": _mean(
+            _vus(trial, series, with_aside=False)
+            for trial in trials
+            for series in _with_plants(trial)
+        ),
         "n": len(plants),
         "n_middle": len(middle),
         "told": _share(plants["is_told"]),
@@ -192,7 +211,19 @@ def _with_plants(trial: Trial) -> list[int]:
     return [series for series, symbol in enumerate(trial.told.symbols) if symbol in held]
 
 
-def _vus(trial: Trial, series: int) -> float:
-    _, within = trial.windows
-    decided = trial.told.is_decided[series]
-    return vus_pr(within[series, decided], trial.told.surprise[series, decided])
+def _vus(trial: Trial, series: int, *, with_aside: bool) -> float:
+    """VUS-PR of one instrument, without or with the bars that checks kept aside.
+
+    A bar that a fitting check kept aside was found before all others, by another check last.
+    """
+    told, (_, within) = trial.told, trial.windows
+    decided = told.is_decided[series]
+    ts, label = told.ts[series, decided], within[series, decided]
+    score = told.surprise[series, decided]
+    if with_aside and trial.aside is not None:
+        own = trial.aside[trial.aside["symbol"] == told.symbols[series]]
+        stamps = own["row_ts"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")
+        order = np.argsort(np.concatenate([ts, stamps]), kind="stable")
+        label = np.concatenate([label, np.ones(len(own), dtype=bool)])[order]
+        score = np.concatenate([score, np.where(own["is_fit"], np.inf, -np.inf)])[order]
+    return vus_pr(label, score)

@@ -133,6 +133,7 @@ def _row(name: str, block: Result) -> dict[str, Any]:
         "ap_told": planted["average_precision_told"],
         "ap": planted["average_precision"],
         "vus": planted["vus_pr"],
+        "vus_told": planted["vus_pr_told"],
         "events": block["events"]["recall"],
         "events_interval": block["events"]["interval"],
         "ratio": study["volatility_ratio"],
