@@ -32,6 +32,7 @@ def daily(
             candles = run(steps.refine, parts, raw)  # -> processed lake
             run(steps.load, parts, candles)  # -> warehouse
 
+        run(steps.market, parts, as_of)  # what all did together, stored before any is judged
         carried, pieces = run(steps.recall, parts, as_of)  # carried state + new bars, nothing later
         for piece in pieces:
             carried, judged = run(steps.judge, parts, carried, piece)

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit, vectorize
 
 from components.carried import State
 from components.panels import Array, Flags, Ints
+
+Singles = npt.NDArray[np.float32]
+Calibrated = tuple[State, Array, Ints]
 
 
 class Calibration(Protocol):
@@ -26,64 +30,215 @@ class Calibration(Protocol):
     def start(self, n_series: int) -> State:
         """The state before the first score."""
 
-    def run(self, state: State, scores: Array) -> tuple[State, Array, Ints]:
+    def run(
+        self,
+        state: State,
+        scores: Array,
+        regime: Ints | None = None,
+        enters: Flags | None = None,
+    ) -> Calibrated:
         """P-values and the number of past scores behind each, of the shape of ``scores``."""
 
 
 @dataclass(frozen=True)
-class RankCalibration:
-    r"""Rank of a score among the instrument's own last ``window`` scores; a carried scan.
+class Reference:
+    r"""Where a score lies among the instrument's own past ones; a carried scan.
+
+    Up to the 90 % quantile u of the last n scores the p-value is the rank,
 
     .. math:: p_t = (1 + \#\{i < t: s_i \ge s_t\}) / (n + 1)
 
-    A p-value of 0.01 means: one past bar in a hundred was at least as odd, for a stablecoin
-    as for a meme stock. NaN before ``min_reference`` scores; never 0, at least 1 / (n + 1).
+    and beyond it a generalised Pareto tail through the k largest,
+
+    .. math:: p_t = (k / n) (1 + \xi (s_t - u) / b)^{-1 / \xi}
+
+    with xi by probability-weighted moments, shrunk towards ``usual_shape`` as if that had been
+    seen in 50 excesses, and b such that the mean excess is met. A p-value of 0.01 means: one
+    past bar in a hundred was at least as odd, for a stablecoin as for a meme stock. NaN before
+    ``min_reference`` scores.
+
+    With ``n_regimes`` of 3 every regime has scores of its own (Mondrian); one that holds fewer
+    than ``least_regime`` borrows from all.
+
+    Parameters
+    ----------
+    window : int
+        Past scores remembered, in each regime. They are kept as 32-bit floats.
+    min_reference : int
+        Scores before the first p-value.
 
     References
     ----------
     Laxhammar, R. and Falkman, G. (2010). Conformal prediction for distribution-independent
     anomaly detection in streaming vessel data. StreamKDD.
+    Hosking, J. R. M. and Wallis, J. R. (1987). Parameter and quantile estimation for the
+    generalized Pareto distribution. Technometrics 29(3), 339-349.
+    Vovk, V., Gammerman, A. and Shafer, G. (2005). Algorithmic Learning in a Random World,
+    section 4.5 (Mondrian).
     """
 
     window: int = 1000
     min_reference: int = 250
+    n_regimes: int = 1
+    least_regime: int = 120
+    usual_shape: float = 0.15
     threshold: float | None = None
 
     def start(self, n_series: int) -> State:
         """Empty buffers."""
+        shape = (n_series, self.n_regimes * self.window)
         return {
-            "buffer": np.full((n_series, self.window), np.nan),
-            "n": np.zeros(n_series, dtype=np.int64),
+            "past": np.full(shape, np.nan, dtype=np.float32),
+            "n": np.zeros((n_series, self.n_regimes), dtype=np.int64),
         }
 
-    def run(self, state: State, scores: Array) -> tuple[State, Array, Ints]:
-        """Scan scores (n_series, n_bars); a NaN score gives NaN and enters no buffer."""
-        buffer, n = state["buffer"].astype(float), state["n"].astype(np.int64)
+    def run(
+        self,
+        state: State,
+        scores: Array,
+        regime: Ints | None = None,
+        enters: Flags | None = None,
+    ) -> Calibrated:
+        """Scan scores (n_series, n_bars); a NaN score gives NaN and enters no buffer.
+
+        ``regime`` (n_series, n_bars) is 0, 1 or 2; below 0 counts as 1. A score outside of
+        ``enters`` gets its p-value and is not remembered.
+        """
+        past = state["past"].reshape(-1, self.n_regimes, self.window).copy()
+        n = state["n"].reshape(-1, self.n_regimes).copy()
         p = np.full_like(scores, np.nan)
         n_reference = np.zeros(scores.shape, dtype=np.int64)
-        _ranks(np.ascontiguousarray(scores), buffer, n, p, n_reference, self.min_reference)
-        return {"buffer": buffer, "n": n}, p, n_reference
+        if regime is None or self.n_regimes == 1:
+            regime = np.zeros(scores.shape, dtype=np.int64)
+        if enters is None:
+            enters = np.ones(scores.shape, dtype=np.bool_)
+        _refer(
+            np.ascontiguousarray(scores),
+            np.where(regime < 0, 1, regime),
+            enters,
+            (past, n),
+            (p, n_reference),
+            (self.min_reference, self.least_regime),
+            self.usual_shape,
+        )
+        return {"past": past.reshape(state["past"].shape), "n": n}, p, n_reference
+
+
+# The tail begins here, as a share of the reference.
+TAIL = 0.1
+# The shape is shrunk as if the usual one had been seen in so many excesses.
+SHRINKAGE = 50.0
+# Beyond these a fitted shape is noise.
+SHAPES = (-0.1, 0.6)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _ranks(
-    scores: Array, buffer: Array, n: Ints, p: Array, n_reference: Ints, min_reference: int
+def _refer(
+    scores: Array,
+    regime: Ints,
+    enters: Flags,
+    memory: tuple[Singles, Ints],
+    found: tuple[Array, Ints],
+    least: tuple[int, int],
+    usual_shape: float,
 ) -> None:
-    window = buffer.shape[1]
+    past, n = memory
+    p, n_reference = found
+    n_regimes, window = past.shape[1], past.shape[2]
+    pool = np.empty(n_regimes * window, dtype=np.float32)
+    # A buffer is sorted when its tail is first asked for, and kept so from then on.
+    ordered = np.empty((n_regimes, window), dtype=np.float32)
+    is_ordered = np.zeros(n_regimes, dtype=np.bool_)
     for i in range(scores.shape[0]):
+        is_ordered[:] = False
         for t in range(scores.shape[1]):
-            held = min(n[i], window)
-            n_reference[i, t] = held
-            score = scores[i, t]
-            if np.isnan(score):
+            if np.isnan(scores[i, t]):
                 continue
-            if held >= min_reference:
-                at_least = 0
-                for j in range(held):
-                    at_least += buffer[i, j] >= score
-                p[i, t] = (1 + at_least) / (held + 1)
-            buffer[i, n[i] % window] = score
-            n[i] += 1
+            score, own = np.float32(scores[i, t]), regime[i, t]
+            held, total = min(n[i, own], window), np.minimum(n[i], window).sum()
+            is_enough = held >= least[1] or held == total
+            n_reference[i, t] = held if is_enough else total
+            if total >= least[0] and is_enough:
+                reference = past[i, own, :held]
+                at_least = _at_least(reference, score)
+                if not is_ordered[own] and at_least <= _n_tail(held):
+                    ordered[own, :held] = np.sort(reference)
+                    is_ordered[own] = True
+                p[i, t] = _p_value(ordered[own, :held], at_least, score, usual_shape)
+            elif total >= least[0]:
+                reference = np.sort(_pooled(past[i], n[i], pool))
+                p[i, t] = _p_value(reference, _at_least(reference, score), score, usual_shape)
+            if enters[i, t]:
+                place = n[i, own] % window
+                if is_ordered[own]:
+                    _replace(ordered[own], held, past[i, own, place], score)
+                past[i, own, place] = score
+                n[i, own] += 1
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _pooled(past: Singles, n: Ints, pool: Singles) -> Singles:
+    """The scores of all regimes together."""
+    window, m = past.shape[1], 0
+    for k in range(len(past)):
+        held = min(n[k], window)
+        pool[m : m + held] = past[k, :held]
+        m += held
+    return pool[:m]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _n_tail(n: int) -> int:
+    return max(int(TAIL * n), 8)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _at_least(past: Singles, score: np.float32) -> int:
+    count = np.int32(0)
+    for j in range(len(past)):
+        count += np.int32(past[j] >= score)
+    return int(count)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _replace(ordered: Singles, held: int, old: np.float32, new: np.float32) -> None:
+    """Put ``new`` into the first ``held`` sorted values, in place of ``old`` when full."""
+    gap = int(np.searchsorted(ordered, old)) if held == len(ordered) else held
+    while gap > 0 and ordered[gap - 1] > new:
+        ordered[gap] = ordered[gap - 1]
+        gap -= 1
+    while gap < min(held, len(ordered) - 1) and ordered[gap + 1] < new:
+        ordered[gap] = ordered[gap + 1]
+        gap += 1
+    ordered[gap] = new
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _p_value(ordered: Singles, at_least: int, score: np.float32, usual_shape: float) -> float:
+    """Rank or tail; ``ordered`` need be sorted only where the tail is asked for."""
+    n, k = len(ordered), _n_tail(len(ordered))
+    if at_least > k:
+        return (1.0 + at_least) / (n + 1.0)
+    threshold = np.float64(ordered[n - k - 1])
+    mean, weighted = 0.0, 0.0
+    for j in range(k):
+        excess = np.float64(ordered[n - k + j]) - threshold
+        mean += excess
+        weighted += excess * (1.0 - (j + 0.65) / k)
+    mean, weighted = mean / k, weighted / k
+    if mean <= 0:
+        return (1.0 + at_least) / (n + 1.0)
+    slack = mean - 2 * weighted
+    shape = 2 - mean / slack if slack > 1e-12 else 0.0
+    weight = k / (k + SHRINKAGE)
+    shape = min(max(weight * shape + (1 - weight) * usual_shape, SHAPES[0]), SHAPES[1])
+    y = (np.float64(score) - threshold) / (mean * (1 - shape))
+    survival = np.exp(-y) if abs(shape) < 1e-6 else max(1 + shape * y, 1e-6) ** (-1 / shape)
+    return float(max(k / n * survival, LEAST_P))
+
+
+# No sample of a thousand can tell smaller ones apart.
+LEAST_P = 1e-12
 
 
 @vectorize(["float64(float64)"], cache=True)  # type: ignore[untyped-decorator, no-untyped-call, unused-ignore]
@@ -107,7 +262,13 @@ class NormalRule:
         """How many scores were seen."""
         return {"n": np.zeros(n_series, dtype=np.int64)}
 
-    def run(self, state: State, scores: Array) -> tuple[State, Array, Ints]:
+    def run(
+        self,
+        state: State,
+        scores: Array,
+        regime: Ints | None = None,  # noqa: ARG002 - as Calibration
+        enters: Flags | None = None,  # noqa: ARG002 - as Calibration
+    ) -> Calibrated:
         """P-values under the normal distribution."""
         seen = ~np.isnan(scores)
         before = state["n"].astype(np.int64)[:, None] + np.cumsum(seen, axis=1) - seen
@@ -116,27 +277,34 @@ class NormalRule:
 
 
 # Baselines with a decision rule of their own; every other detector is ranked.
-OWN_RULES: Mapping[str, Calibration] = {"amplitude_zscore": NormalRule()}
+OWN_RULES: Mapping[str, Calibration] = {
+    "amplitude_zscore": NormalRule(),
+    "dual_stream": NormalRule(),
+}
 
 
-def calibration_of(detector: str) -> Calibration:
-    """How the scores of ``detector`` become p-values."""
-    return OWN_RULES.get(detector, RankCalibration())
+def calibration_of(detector: str, ranked: Calibration = Reference()) -> Calibration:
+    """How the scores of ``detector`` become p-values: by a rule of its own, or as ``ranked``."""
+    return OWN_RULES.get(detector, ranked)
 
 
 @dataclass(frozen=True)
 class KeptRate:
     r"""Holds the share of bars that alert at the stated rate; a carried scan.
 
-    .. math:: \ln\alpha_{t+1} = \ln\alpha_t + g\,(\alpha - alert_t)
+    .. math:: \ln\alpha_t = \ln\alpha + (1 - w)\,a_t + w\,a^r_t,\quad
+        a_{t+1} = a_t + g\,(\alpha - alert_t)
 
-    clamped to ``reach`` around ln alpha; a bar alerts when p <= alpha_t. It is a rate, not a
-    quota: a quiet month may be silent.
+    with one correction a for all bars and one a^r for those of the bar's regime r, each within
+    ``reach`` of 0; a bar alerts when p <= alpha_t. It is a rate, not a quota: a quiet month
+    may be silent.
 
     Parameters
     ----------
     gain : float
         g. Larger keeps the rate closer, and mutes longer after an alert.
+    regime_share : float
+        w. After an alert in a wild time the calm times should not be muted as well.
 
     References
     ----------
@@ -144,34 +312,48 @@ class KeptRate:
     NeurIPS 34.
     """
 
-    gain: float = 0.2
+    gain: float = 0.5
     reach: float = 3.0
+    regime_share: float = 0.5
 
     def start(self, n_series: int) -> State:
-        """No correction yet."""
-        return {"shift": np.zeros(n_series)}
+        """No correction yet: one for all bars, then one a regime."""
+        return {"shift": np.zeros((n_series, 4))}
 
-    def run(self, state: State, p: Array, rates: Array) -> tuple[State, Flags, Array]:
+    def run(self, state: State, p: Array, rates: Array, regime: Ints) -> tuple[State, Flags, Array]:
         """Alert flags and the rate in force at each bar, both of the shape of ``p``.
 
-        ``rates`` (n_series,) is the stated share of bars. A NaN p changes nothing.
+        ``rates`` (n_series,) is the stated share of bars; ``regime`` of the shape of ``p`` is
+        0, 1 or 2, below 0 counts as 1. A NaN p changes nothing.
         """
         shift = state["shift"].astype(float)
         alert = np.zeros(p.shape, dtype=np.bool_)
         in_force = np.full_like(p, np.nan)
-        _keep(np.ascontiguousarray(p), rates, shift, alert, in_force, self.gain, self.reach)
+        numbers = (self.gain, self.reach, self.regime_share)
+        regime = np.where(regime < 0, 1, regime)
+        _keep(np.ascontiguousarray(p), regime, rates, shift, alert, in_force, numbers)
         return {"shift": shift}, alert, in_force
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _keep(
-    p: Array, rates: Array, shift: Array, alert: Flags, in_force: Array, gain: float, reach: float
+    p: Array,
+    regime: Ints,
+    rates: Array,
+    shift: Array,
+    alert: Flags,
+    in_force: Array,
+    numbers: tuple[float, float, float],
 ) -> None:
+    gain, reach, share = numbers
     for i in range(p.shape[0]):
         for t in range(p.shape[1]):
             if np.isnan(p[i, t]):
                 continue
-            in_force[i, t] = rates[i] * np.exp(shift[i])
+            own = 1 + regime[i, t]
+            shifted = (1 - share) * shift[i, 0] + share * shift[i, own]
+            in_force[i, t] = min(rates[i] * np.exp(shifted), 1.0)
             alert[i, t] = p[i, t] <= in_force[i, t]
-            moved = shift[i] + gain * (rates[i] - alert[i, t])
-            shift[i] = min(max(moved, -reach), reach)
+            step = gain * (rates[i] - alert[i, t])
+            shift[i, 0] = min(max(shift[i, 0] + step, -reach), reach)
+            shift[i, own] = min(max(shift[i, own] + step, -reach), reach)

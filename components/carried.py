@@ -7,13 +7,14 @@ any split into pieces with the state carried, bit for bit.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-State = Mapping[str, npt.NDArray[np.generic]]
+State = Mapping[str, npt.NDArray[Any]]
 
 
 def scoped(state: State, stage: str) -> State:
@@ -53,7 +54,7 @@ def to_arrow(snapshot: Snapshot) -> bytes:
     return bytes(sink.getvalue())
 
 
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def from_arrow(body: bytes) -> Snapshot:

@@ -1,12 +1,11 @@
 """The one door of the judgement: candles and carried state in, verdicts and state out.
 
-candles -> features -> volatility units -> detectors -> p-values -> agreed p -> kept rate
+candles -> channels -> p-values -> views -> p-values -> votes -> p-values -> kept rate
 
 The daily run, a rebuild from history and a replay all pass here.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,21 +13,29 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.calibration import Calibration, KeptRate, RankCalibration, calibration_of, two_sided
+from components.calibration import Calibration, KeptRate, Reference, calibration_of, two_sided
 from components.carried import State, named, scoped
-from components.consensus import agreed, quorum_of
+from components.consensus import LEVELS, Poll, quorum_of
 from components.detectors import DETECTORS
-from components.detectors.base import Detector, Model
+from components.detectors.base import Model, OwnHistoryDetector
 from components.errors import SettingsError, UnknownName
 from components.features import FEATURES
-from components.features.scale import VolatilityUnits
+from components.features.channels import VECTOR, Channelled, Channels, vectors
 from components.panels import FIELDS, Array, CandlePanel, Flags, Ints
+from components.refitted import OwnPast, Refitted
 
 # Counted up whenever the judgement's arithmetic changes: older snapshots are then rebuilt.
-ARITHMETIC = 1
+ARITHMETIC = 2
 
-# Carried features, and the local one that each of them scales.
-SCALED: Mapping[str, str] = {"body_z": "body", "return_z": "return"}
+# The stages' own numbers. The steps stack, so the early ones begin with few scores: theirs are
+# only compared with each other, and the last one decides.
+CHANNEL = Reference(min_reference=60)
+VIEW = Reference(window=700, min_reference=60, n_regimes=3)
+VOTE = Reference(window=700, min_reference=100, n_regimes=3)
+ALONE = Reference(window=700, min_reference=250, n_regimes=3)
+
+# Channels in which only a high value is odd; in the others either sign is.
+HIGH_SIDED = ("range", "volume", "excursion")
 
 NEVER = np.datetime64("NaT", "us")
 
@@ -38,8 +45,11 @@ class Judged:
     """What was found for each bar of a panel; arrays (n_series, n_bars) unless said.
 
     ``score``, ``p`` (n_detectors, n_series, n_bars); ``agreed_p`` the quorum's p-value;
-    ``rate`` the share of bars that may alert, in force at the bar; ``scale`` the volatility
-    of returns known before it, a fraction per bar.
+    ``rate`` the share of bars that may alert, in force at the bar; ``level`` 0 to 3 for none,
+    LOW, MEDIUM, HIGH; ``scale`` the volatility of log returns known before it, a fraction per
+    bar; ``market_part`` the share of the return ``move`` that the market explains, a fraction,
+    and ``residual_p`` the p-value of the rest; ``channels`` (6, n_series, n_bars) the vector's
+    channels in their units.
     """
 
     panel: CandlePanel
@@ -49,12 +59,17 @@ class Judged:
     agreed_p: Array
     votes: Ints
     voters: Ints
+    level: Ints
     rate: Array
     is_anomaly: Flags
+    is_stale: Flags
     bars_lacking: Ints
     body: Array
     move: Array
     scale: Array
+    market_part: Array
+    residual_p: Array
+    channels: Array
 
 
 @dataclass(frozen=True)
@@ -67,22 +82,33 @@ class Ensemble:
         Names from the registry.
     alerts_per_year : float
         Alerts accepted per instrument and year, true or false.
+    quorum : int
+        Independent votes that make an alert; a single detector alerts by itself.
     """
 
     detectors: tuple[str, ...]
     alerts_per_year: float
+    quorum: int = 2
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.detectors if name not in DETECTORS]
         if unknown:
             raise UnknownName("detector", unknown[0], list(DETECTORS))
-        if not self.detectors or len(set(self.detectors)) < len(self.detectors):
-            raise SettingsError("TREMOR_DETECTORS names no detector, or one of them twice.")
+        if not self.detectors:
+            raise SettingsError("TREMOR_DETECTORS names no detector.")
+        if not 1 <= self.quorum <= len(LEVELS):
+            raise SettingsError(f"TREMOR_QUORUM={self.quorum} is not 1, 2 or 3 votes.")
+        if 1 < len(self.detectors) < self.quorum:
+            raise SettingsError(
+                f"TREMOR_QUORUM={self.quorum} votes cannot be cast by {len(self.detectors)} "
+                "detectors. Name more in TREMOR_DETECTORS."
+            )
 
     @property
     def name(self) -> str:
         """The detectors' names, joined: the ``judge`` of a verdict."""
-        return "+".join(self.detectors)
+        votes = "" if self.quorum == quorum_of(len(self.detectors)) else f"@{self.quorum}"
+        return "+".join(self.detectors) + votes
 
     @cached_property
     def fingerprint(self) -> str:
@@ -90,8 +116,8 @@ class Ensemble:
         parts = [
             ARITHMETIC,
             self.alerts_per_year,
-            VolatilityUnits(),
-            KeptRate(),
+            self.quorum,
+            (Channels(), CHANNEL, OwnPast(), VIEW, Poll(), VOTE, ALONE, KeptRate()),
             [(name, DETECTORS[name], calibration_of(name)) for name in self.detectors],
         ]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
@@ -99,12 +125,14 @@ class Ensemble:
     @property
     def is_carried(self) -> bool:
         """False when a detector reads all history: every run then starts from the first bar."""
-        return all(model.context == 0 for model in self._models)
+        return all(model.context == 0 for model in self._models.values())
 
     @property
     def bars_before_verdict(self) -> int:
         """Bars of an instrument that pass before its first verdict."""
-        return max(self._needed)
+        if self._is_alone:
+            return self._before_p(0)
+        return self._before_poll + Poll().measured + VOTE.min_reference
 
     @property
     def keeps_budget(self) -> bool:
@@ -114,11 +142,12 @@ class Ensemble:
     def require_resolvable(self, bars_per_year: float) -> None:
         """Refuse a budget finer than the reference can resolve, with both numbers."""
         rate = self.alerts_per_year / bars_per_year
-        finest = 1 / (RankCalibration().window + 1)
+        # The fitted tail is trusted to a tenth of what ranks alone would resolve.
+        finest = 1 / (10 * VOTE.window)
         if self.keeps_budget and not finest <= rate <= 1:
             raise SettingsError(
                 f"TREMOR_ALERTS_PER_YEAR={self.alerts_per_year:g} asks for p-values of "
-                f"{rate:.2g}; ranks among {RankCalibration().window} past bars give "
+                f"{rate:.2g}; a tail fitted to {VOTE.window} past bars gives "
                 f"{finest:.2g} to 1. Ask for {finest * bars_per_year:.2g} to "
                 f"{bars_per_year:.0f} alerts a year."
             )
@@ -127,13 +156,21 @@ class Ensemble:
         """The state before the first bar of ``n_series`` instruments."""
         state: dict[str, npt.NDArray[np.generic]] = {
             "last_ts": np.full(n_series, NEVER),
-            "close": np.full(n_series, np.nan),
             "n_bars": np.zeros(n_series, dtype=np.int64),
         }
-        for feature in self._scaled:
-            state.update(named(VolatilityUnits().start(n_series), feature))
-        for name, calibration in zip(self.detectors, self._calibrations, strict=True):
-            state.update(named(calibration.start(n_series), name))
+        state.update(named(Channels().start(n_series), "channels"))
+        for channel in self._ranked_channels:
+            state.update(named(CHANNEL.start(n_series), f"p.{channel}"))
+        if self._learners:
+            state.update(named(OwnPast().start(n_series), "past"))
+        for seat, detector in self._learners.items():
+            state.update(named(Refitted(detector).start(n_series), f"model.{seat}"))
+        for seat, calibration in enumerate(self._calibrations):
+            state.update(named(calibration.start(n_series), f"view.{seat}"))
+        if not self._is_alone:
+            state.update(named(Poll().start(n_series, len(self.detectors)), "poll"))
+            for votes in LEVELS:
+                state.update(named(VOTE.start(n_series), f"vote.{votes}"))
         state.update(named(KeptRate().start(n_series), "rate"))
         return state
 
@@ -150,85 +187,190 @@ class Ensemble:
             Stated share of bars that may alert, shape (n_series,).
         """
         after = dict(state)
-        close = state["close"].astype(float)
-        columns = {name: feature(panel, close) for name, feature in FEATURES.items()}
-        scale = np.full_like(panel.field("close"), np.nan)
-        for name in self._scaled:
-            units, z, s = VolatilityUnits().run(scoped(state, name), columns[SCALED[name]])
-            columns[name] = z
-            after.update(named(units, name))
-            if name == "return_z":
-                scale = s
+        channelled, columns = self._columns(state, after, panel)
+        score, p, n_reference = self._views(state, after, panel, channelled, columns)
+        before = state["n_bars"].astype(np.int64)[:, None] + np.cumsum(panel.is_bar, axis=1) - 1
+        votes_p, weight = self._votes(state, after, p, before, channelled.regime)
+        quorum = 1 if self._is_alone else self.quorum
+        agreed = votes_p[quorum - 1]
+        kept, alert, in_force = KeptRate().run(
+            scoped(state, "rate"), agreed, rates, channelled.regime
+        )
+        after.update(named(kept, "rate"))
+        if self._own_rule:
+            alert = score[0] > self._own_rule
+            in_force = np.where(np.isnan(agreed), np.nan, two_sided(self._own_rule))
+        after.update(_last_bar(state, panel))
+        is_open = np.isnan(agreed) & ~channelled.is_stale
+        lacking = np.maximum(self.bars_before_verdict - before, 1)
+        return after, Judged(
+            panel=panel,
+            score=score,
+            p=p,
+            n_reference=n_reference,
+            agreed_p=agreed,
+            votes=_whole((weight * _at_most(p, in_force)).sum(axis=0)),
+            voters=_whole(weight.sum(axis=0)),
+            level=_levels(votes_p, in_force, alert, quorum),
+            rate=in_force,
+            is_anomaly=alert,
+            is_stale=channelled.is_stale,
+            bars_lacking=np.where(is_open, lacking, 0),
+            body=columns["body"],
+            move=columns["return"],
+            scale=channelled.scale,
+            market_part=np.expm1(channelled.market_part),
+            residual_p=columns["residual_p"],
+            channels=np.stack([channelled.columns[name] for name in VECTOR]),
+        )
 
+    def _columns(
+        self, state: State, after: dict[str, npt.NDArray[np.generic]], panel: CandlePanel
+    ) -> tuple[Channelled, dict[str, Array]]:
+        """Everything that a detector can ask for by name."""
+        close = state["channels.close"].astype(float)
+        # A return that is told is the simple one; channels are logarithms.
+        wanted = {"body", "return"} | {f for name in self.detectors for f in _features(name)}
+        columns = {name: FEATURES[name](panel, close) for name in FEATURES if name in wanted}
+        carried, channelled = Channels().run(scoped(state, "channels"), panel)
+        after.update(named(carried, "channels"))
+        columns.update(channelled.columns)
+        for channel in self._ranked_channels:
+            z = columns[f"{channel}_z"]
+            odd = z if channel in HIGH_SIDED else np.abs(z)
+            memory, p, _ = CHANNEL.run(scoped(state, f"p.{channel}"), odd)
+            after.update(named(memory, f"p.{channel}"))
+            columns[f"{channel}_p"] = p
+        return channelled, columns
+
+    def _views(
+        self,
+        state: State,
+        after: dict[str, npt.NDArray[np.generic]],
+        panel: CandlePanel,
+        channelled: Channelled,
+        columns: dict[str, Array],
+    ) -> tuple[Array, Array, Ints]:
+        """Score and p-value of each detector, and the number of scores behind it."""
+        vector, past = np.empty((*panel.ts.shape, 0)), scoped(state, "past")
+        if self._learners:
+            vector = vectors(channelled.columns)
+            after.update(named(OwnPast().run(past, vector), "past"))
         scores, ps, references = [], [], []
-        for name, model, calibration in zip(
-            self.detectors, self._models, self._calibrations, strict=True
+        for seat, (name, calibration) in enumerate(
+            zip(self.detectors, self._calibrations, strict=True)
         ):
-            detector = DETECTORS[name]
-            score = model.score(np.stack([columns[f] for f in detector.features], axis=2))
-            memory, p, n_reference = calibration.run(scoped(state, name), score)
-            after.update(named(memory, name))
+            if seat in self._learners:
+                learner, own = Refitted(self._learners[seat]), f"model.{seat}"
+                model, score = learner.run(scoped(state, own), past, vector, panel.symbols)
+                after.update(named(model, own))
+            else:
+                panels = np.stack([columns[f] for f in _features(name)], axis=2)
+                score = self._models[seat].score(panels)
+            score = np.where(channelled.is_stale, np.nan, score)
+            view = scoped(state, f"view.{seat}")
+            memory, p, n_reference = calibration.run(view, score, channelled.regime)
+            after.update(named(memory, f"view.{seat}"))
             scores.append(score)
             ps.append(p)
             references.append(n_reference)
+        return np.stack(scores), np.stack(ps), np.stack(references)
 
-        score_array, p_array = np.stack(scores), np.stack(ps)
-        kth, voters = agreed(p_array, quorum_of(len(self.detectors)))
-        kept, alert, in_force = KeptRate().run(scoped(state, "rate"), kth, rates)
-        after.update(named(kept, "rate"))
-        if self._own_rule:
-            alert = score_array[0] > self._own_rule
-            in_force = np.where(np.isnan(kth), np.nan, two_sided(self._own_rule))
-        with np.errstate(invalid="ignore"):
-            votes = (p_array <= in_force).sum(axis=0)
+    def _votes(
+        self,
+        state: State,
+        after: dict[str, npt.NDArray[np.generic]],
+        p: Array,
+        before: Ints,
+        regime: Ints,
+    ) -> tuple[Array, Array]:
+        """The calibrated p-value of one, two and three votes; the views' shares of a vote."""
+        if self._is_alone:
+            none = np.full(p.shape[1:], np.nan)
+            return np.stack([p[0], none, none]), np.isfinite(p).astype(float)
+        # All views have begun by then: a buffer holds only scores of the same set of them.
+        begun = np.where(before >= self._before_poll, p, np.nan)
+        memory, polled = Poll().run(scoped(state, "poll"), begun)
+        after.update(named(memory, "poll"))
+        calibrated = []
+        for votes, kth in zip(LEVELS, polled.kth, strict=True):
+            own = scoped(state, f"vote.{votes}")
+            memory, found, _ = VOTE.run(own, -np.log(kth), regime, polled.is_usual)
+            after.update(named(memory, f"vote.{votes}"))
+            calibrated.append(found)
+        return np.stack(calibrated), polled.weight
 
-        before = state["n_bars"].astype(np.int64)[:, None] + np.cumsum(panel.is_bar, axis=1) - 1
-        after.update(_last_bar(state, panel))
-        return after, Judged(
-            panel=panel,
-            score=score_array,
-            p=p_array,
-            n_reference=np.stack(references),
-            agreed_p=kth,
-            votes=votes,
-            voters=voters,
-            rate=in_force,
-            is_anomaly=alert,
-            bars_lacking=np.maximum(self.bars_before_verdict - before, 0),
-            body=columns["body"],
-            move=columns["return"],
-            scale=scale,
-        )
+    @property
+    def _is_alone(self) -> bool:
+        return len(self.detectors) == 1
 
     @cached_property
-    def _models(self) -> tuple[Model, ...]:
-        # The registered detectors learn nothing in advance, so any bar will do to fit them.
-        return tuple(_fit(DETECTORS[name]) for name in self.detectors)
+    def _learners(self) -> dict[int, OwnHistoryDetector]:
+        chosen = enumerate(DETECTORS[name] for name in self.detectors)
+        return {seat: d for seat, d in chosen if isinstance(d, OwnHistoryDetector)}
+
+    @cached_property
+    def _models(self) -> dict[int, Model]:
+        # The others learn nothing in advance, so any bar will do to fit them.
+        return {
+            seat: _fit(name)
+            for seat, name in enumerate(self.detectors)
+            if seat not in self._learners
+        }
 
     @cached_property
     def _calibrations(self) -> tuple[Calibration, ...]:
-        return tuple(calibration_of(name) for name in self.detectors)
+        ranked = ALONE if self._is_alone else VIEW
+        return tuple(calibration_of(name, ranked) for name in self.detectors)
 
-    @property
-    def _scaled(self) -> tuple[str, ...]:
-        # Returns are always scaled: reasons are told in units of them.
-        used = {f for name in self.detectors for f in DETECTORS[name].features}
-        return tuple(f for f in SCALED if f in used or f == "return_z")
+    @cached_property
+    def _ranked_channels(self) -> tuple[str, ...]:
+        # The residual's is always told.
+        asked = {f.removesuffix("_p") for name in self.detectors for f in _features(name)}
+        every = [name.removesuffix("_z") for name in (*VECTOR, "excursion_z")]
+        return tuple(c for c in every if c in asked or c == "residual")
 
     @property
     def _own_rule(self) -> float | None:
-        return self._calibrations[0].threshold if len(self.detectors) == 1 else None
+        return self._calibrations[0].threshold if self._is_alone else None
 
     @property
-    def _needed(self) -> list[int]:
-        needed = []
-        for name, calibration in zip(self.detectors, self._calibrations, strict=True):
-            detector = DETECTORS[name]
-            scaled = any(f in SCALED for f in detector.features)
-            # A return needs the close before it; then the scale warms up.
-            warm_up = 1 + VolatilityUnits().warm_up if scaled else 0
-            needed.append(detector.min_bars - 1 + warm_up + calibration.min_reference)
-        return needed
+    def _before_poll(self) -> int:
+        return max(self._before_p(seat) for seat in range(len(self.detectors)))
+
+    def _before_p(self, seat: int) -> int:
+        """Bars before the first p-value of a detector."""
+        name, calibration = self.detectors[seat], self._calibrations[seat]
+        asked = set(_features(name))
+        before = DETECTORS[name].min_bars - 1
+        if seat in self._learners:
+            before = Channels().warm_up + OwnPast().first
+        elif any(f.endswith("_p") for f in asked):
+            before = Channels().warm_up + CHANNEL.min_reference
+        elif any(f.endswith("_z") for f in asked):
+            before += Channels().warm_up
+        return before + calibration.min_reference
+
+
+def _features(name: str) -> tuple[str, ...]:
+    return DETECTORS[name].features
+
+
+def _levels(votes_p: Array, in_force: Array, alert: Flags, quorum: int) -> Ints:
+    """0 to 3: how many votes were cast at the rate in force; an alert has its quorum."""
+    cast = _at_most(votes_p, in_force)
+    low, medium, high = cast
+    level = np.where(medium, np.where(high, 3, 2), np.where(low, 1, 0))
+    return np.where(alert, np.maximum(level, quorum), level).astype(np.int64)
+
+
+def _at_most(p: Array, rate: Array) -> Flags:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(p <= rate, dtype=np.bool_)
+
+
+def _whole(weights: Array) -> Ints:
+    return np.round(weights).astype(np.int64)
 
 
 def warm() -> None:
@@ -238,7 +380,8 @@ def warm() -> None:
     ensemble.run(ensemble.start(1), panel, np.full(1, 0.01))
 
 
-def _fit(detector: Detector) -> Model:
+def _fit(name: str) -> Model:
+    detector = DETECTORS[name]
     return detector.fit(np.zeros((1, detector.min_bars, len(detector.features))))
 
 
@@ -250,7 +393,6 @@ def _last_bar(state: State, panel: CandlePanel) -> dict[str, npt.NDArray[np.gene
     return {
         "n_bars": n_bars,
         "last_ts": np.where(has_bars, panel.ts[:, -1], state["last_ts"]),
-        "close": np.where(has_bars, panel.field("close")[:, -1], state["close"]),
     }
 
 
@@ -266,12 +408,18 @@ def verdict_rows(judged: Judged, judge: str, interval: str, known_at: pd.Timesta
             "verdict": np.where(undecided, "undecided", np.where(anomaly, "anomaly", "normal")),
             "votes": judged.votes[series, bars],
             "voters": judged.voters[series, bars],
+            "level": judged.level[series, bars],
+            "state": np.where(
+                judged.is_stale[series, bars], "stale", np.where(undecided, "warm-up", "live")
+            ),
             "p": judged.agreed_p[series, bars],
             "rate": judged.rate[series, bars],
-            "bars_lacking": np.where(undecided, judged.bars_lacking[series, bars], 0),
+            "bars_lacking": judged.bars_lacking[series, bars],
             "body": judged.body[series, bars],
             "return": judged.move[series, bars],
             "scale": judged.scale[series, bars],
+            "market_part": judged.market_part[series, bars],
+            "residual_p": judged.residual_p[series, bars],
         }
     )
 
@@ -297,6 +445,13 @@ def score_rows(
             )
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def channel_rows(judged: Judged, interval: str, known_at: pd.Timestamp) -> pd.DataFrame:
+    """The channels of a panel as rows of the ``channels`` table; bars without any are absent."""
+    series, bars = np.nonzero(~np.isnan(judged.channels).all(axis=0))
+    found = dict(zip(VECTOR, judged.channels[:, series, bars], strict=True))
+    return pd.DataFrame({**_bar_columns(judged.panel, series, bars, interval, known_at), **found})
 
 
 def _bar_columns(

@@ -53,7 +53,7 @@ def market_headline(
 
 def _with_it(n_folded: int, beyond: str) -> str:
     if not n_folded:
-        return "no instrument unusual beyond it"
+        return "no news of single instruments"
     return f"{counted(n_folded, 'instrument')} moved with it, {beyond}"
 
 

@@ -3,7 +3,7 @@
 raw/{source}/bodies/{aa}/{sha256}                        a reply's bytes, once
 raw/{source}/{interval}/as_of={stamp}/{hash}.json        manifest of a batch of replies
 processed/candles/interval={interval}/year={yyyy}/{hash}.parquet    accepted candles
-state/{fingerprint}/{stamp}.arrow                        carried state, a cache
+state/{fingerprint}/{stamp}.arrow, {stamp}/{part}.arrow   carried state, a cache
 runs/{run}/manifest.json, runs/{run}/report.html         what a run did
 
 A stamp is ``20240313T120000Z``. A manifest is written after the bodies that it names.
@@ -11,7 +11,7 @@ A stamp is ``20240313T120000Z``. A manifest is written after the bodies that it 
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -112,29 +112,37 @@ class Lake:
 
     def put_state(self, fingerprint: str, as_of: pd.Timestamp, body: bytes) -> None:
         """Keep the state carried behind ``as_of``."""
-        self.objects.put(f"state/{segment(fingerprint)}/{_stamp(as_of)}.arrow", body)
+        self.objects.put(state_key(fingerprint, as_of), body)
 
     def latest_state(
         self, fingerprint: str, as_of: pd.Timestamp
     ) -> tuple[pd.Timestamp, bytes] | None:
         """The newest state not newer than ``as_of``, and the instant that it is behind."""
         keys = self.objects.list(f"state/{segment(fingerprint)}/")
-        fitting = [key for key in keys if _state_stamp(key) <= _stamp(as_of)]
+        fitting = [key for key in keys if _is_state(key) and _state_stamp(key) <= _stamp(as_of)]
         if not fitting:
             return None
         at = pd.to_datetime(_state_stamp(fitting[-1]), format=STAMP, utc=True)
         return at, self.objects.get(fitting[-1])
 
-    def prune_states(self, interval: str, fingerprint: str, keep: int = 2) -> None:
-        """Delete all but the newest states made by these settings, and those of all others.
+    def put_state_part(
+        self, fingerprint: str, as_of: pd.Timestamp, part: int, body: bytes
+    ) -> None:
+        """Keep one part of the state carried behind ``as_of``."""
+        self.objects.put(state_part(fingerprint, as_of, part), body)
 
-        A state of earlier settings has not seen what was judged since: when they come back,
-        everything is judged from the first bar.
-        """
-        own = f"state/{segment(fingerprint)}/"
+    def get_state_part(self, fingerprint: str, as_of: pd.Timestamp, part: int) -> bytes:
+        """Read a part; ``LakeError`` when it is absent."""
+        return self.objects.get(state_part(fingerprint, as_of, part))
+
+    def states(self, interval: str) -> list[str]:
+        """The keys of all states and their parts, of whatever settings, oldest first."""
         keys = self.objects.list(f"state/{segment(interval)}-")
-        kept = [key for key in keys if key.startswith(own)][-keep:]
-        for key in sorted(set(keys) - set(kept)):
+        return sorted(keys, key=lambda key: (_state_stamp(key), key))
+
+    def delete_states(self, keys: Iterable[str]) -> None:
+        """Delete states, or parts of them."""
+        for key in keys:
             self.objects.delete(key)
 
     def forget_states(self, as_of: pd.Timestamp) -> None:
@@ -169,8 +177,23 @@ def _stamp(instant: pd.Timestamp) -> str:
     return instant.strftime(STAMP)
 
 
+def state_key(fingerprint: str, as_of: pd.Timestamp) -> str:
+    """The key of a state."""
+    return f"state/{segment(fingerprint)}/{_stamp(as_of)}.arrow"
+
+
+def state_part(fingerprint: str, as_of: pd.Timestamp, part: int) -> str:
+    """The key of a part of a state."""
+    return f"state/{segment(fingerprint)}/{_stamp(as_of)}/{part:05d}.arrow"
+
+
+def _is_state(key: str) -> bool:
+    """A state itself, not a part of one."""
+    return key.count("/") == 2
+
+
 def _state_stamp(key: str) -> str:
-    return key.rpartition("/")[2].removesuffix(".arrow")
+    return key.split("/")[2].removesuffix(".arrow")
 
 
 def _manifests(source: str, interval: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from components import sql
 from components.errors import WarehouseError
-from components.tables import TABLES
+from components.tables import CHANNELS, INCIDENTS, MARKET, TABLES, VERDICTS
 
 VIEWS = """
 CREATE VIEW candles_latest AS
@@ -38,7 +38,15 @@ def _tables_and_views(cursor: Any) -> None:
     cursor.execute(VIEWS)
 
 
-MIGRATIONS = (_tables_and_views,)
+def _judged_by_votes(cursor: Any) -> None:
+    """Levels, states, the market's part; channels; incidents of several bars."""
+    for table in (CHANNELS, VERDICTS, MARKET, INCIDENTS):
+        cursor.execute(sql.create(table))
+        cursor.execute(sql.add_columns(table))
+    cursor.execute(sql.create_known_at_index(CHANNELS))
+
+
+MIGRATIONS = (_tables_and_views, _judged_by_votes)
 
 
 def step(cursor: Any, schema: str) -> bool:

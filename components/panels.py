@@ -4,6 +4,7 @@ A panel is float64 ``(n_series, n_bars, n_fields)``, oldest bar first, NaN where
 bar. Series of different length end in the same column: the padding stands in front.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,19 +15,23 @@ Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-FIELDS = ("open", "high", "low", "close", "volume", "split")
+FIELDS = ("open", "high", "low", "close", "volume", "split", "market")
 
 
 @dataclass(frozen=True)
 class CandlePanel:
     """The candles of some instruments: ``fields`` (n_series, n_bars, len(FIELDS)), ``ts``.
 
-    ``ts`` is datetime64[us], NaT where there is no bar.
+    ``ts`` is datetime64[us], NaT where there is no bar. ``split`` is new shares per old share
+    since the bar before, ``market`` the return of the instrument's market, a fraction (NaN:
+    unknown). ``round_the_clock`` names the instruments whose market never closes: they have
+    no gap between a close and the next open.
     """
 
     symbols: tuple[str, ...]
     ts: npt.NDArray[np.datetime64]
     fields: Array
+    round_the_clock: frozenset[str] = frozenset()
 
     def field(self, name: str) -> Array:
         """One field, shape (n_series, n_bars)."""
@@ -37,9 +42,19 @@ class CandlePanel:
         """Where there is a bar, shape (n_series, n_bars)."""
         return ~np.isnat(self.ts)
 
+    @property
+    def is_session(self) -> Flags:
+        """Which series' markets close, shape (n_series,)."""
+        return np.array([s not in self.round_the_clock for s in self.symbols], dtype=np.bool_)
 
-def pack(candles: pd.DataFrame, symbols: tuple[str, ...]) -> CandlePanel:
-    """Make a panel of the rows of ``symbols``; one row a (symbol, ts), in any order."""
+
+def pack(
+    candles: pd.DataFrame, symbols: tuple[str, ...], round_the_clock: Collection[str] = ()
+) -> CandlePanel:
+    """Make a panel of the rows of ``symbols``; one row a (symbol, ts), in any order.
+
+    Without a column ``market`` the market's return is unknown.
+    """
     codes = pd.Index(symbols).get_indexer(pd.Index(candles["symbol"]))
     stamps = candles["ts"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")
     order = np.lexsort((stamps, codes))
@@ -54,5 +69,6 @@ def pack(candles: pd.DataFrame, symbols: tuple[str, ...]) -> CandlePanel:
     ts[codes, columns] = stamps[order]
     fields = np.full((len(symbols), n_bars, len(FIELDS)), np.nan)
     for j, name in enumerate(FIELDS):
-        fields[codes, columns, j] = candles[name].to_numpy(dtype=float)[order]
-    return CandlePanel(symbols, ts, fields)
+        if name in candles:
+            fields[codes, columns, j] = candles[name].to_numpy(dtype=float)[order]
+    return CandlePanel(symbols, ts, fields, frozenset(round_the_clock))

@@ -83,13 +83,14 @@ def agreement(
     rates : dict
         Stated share of bars that may alert, by symbol.
     pairs : iterable of (symbol, ts)
-        Up to and including which bar.
+        Up to and including which bar; an instrument's pairs together. Its history is split at
+        the first of them.
     round_the_clock : collection of str
         Instruments whose market never closes.
     """
     by_symbol = dict(iter(candles.groupby("symbol", sort=False)))
     last, n_pairs, n_bars = "", 0, 0
-    whole, scaled = pd.DataFrame(), pd.DataFrame()
+    whole, scaled, restated = pd.DataFrame(), pd.DataFrame(), pd.DataFrame()
     found: list[Disagreement] = []
     for symbol, until in pairs:
 
@@ -99,12 +100,13 @@ def agreement(
         rows = by_symbol[symbol].sort_values("ts", kind="stable")
         if symbol != last:
             last, whole, scaled = symbol, judged(rows), judged(_scaled(rows, 1000.0))
+            restated = judged(_split_at(rows, until))
         prefix = rows[rows["ts"] <= until]
         n_pairs, n_bars = n_pairs + 1, n_bars + len(prefix)
         laws = {
             "data up to the day": (judged(prefix), whole, list(whole.columns)),
             "prices times 1000": (scaled, whole, VERDICT),
-            "a restated 4-for-1 split": (judged(_split_at(rows, until)), whole, VERDICT),
+            "a restated 4-for-1 split": (restated, whole, VERDICT),
         }
         for law, (ours, theirs, columns) in laws.items():
             what = _first_difference(ours, theirs.iloc[: len(ours)], columns)

@@ -130,6 +130,18 @@ def duplicate_bar(rows: pd.DataFrame, known: Known) -> Mask:
     return rows.duplicated(["reply", "ts"], keep="last").to_numpy()
 
 
+def copied_bar(rows: pd.DataFrame, known: Known) -> Mask:
+    """The bar before, said again: all four prices at its close, and its very volume.
+
+    A feed that hangs repeats itself; trade does not come out at the same volume twice while
+    no price moves.
+    """
+    before = rows.groupby("reply")[["close", "volume"]].shift()
+    is_flat = (rows["high"] == rows["low"]) & (rows["open"] == rows["close"])
+    is_same = (rows["close"] == before["close"]) & (rows["volume"] == before["volume"])
+    return (is_flat & is_same & (rows["volume"] > 0)).to_numpy()
+
+
 def hundredfold(rows: pd.DataFrame, known: Known) -> Mask:
     """Prices are 100 times or 1/100 of those before: pence for pounds.
 

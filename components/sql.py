@@ -79,15 +79,27 @@ def create(table: Table) -> sql.Composed:
         )
         for name, kind in table.columns.items()
     ]
-    return sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
+    return sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({}))").format(
         sql.Identifier(table.name), sql.SQL(", ").join(columns), names(table.key)
+    )
+
+
+def add_columns(table: Table) -> sql.Composed:
+    """Write the addition of those columns outside the key that the stored table lacks."""
+    added = [
+        sql.SQL("ADD COLUMN IF NOT EXISTS {} {}").format(sql.Identifier(name), sql.SQL(TYPES[kind]))
+        for name, kind in table.columns.items()
+        if name not in table.key
+    ]
+    return sql.SQL("ALTER TABLE {} {}").format(
+        sql.Identifier(table.name), sql.SQL(", ").join(added)
     )
 
 
 def create_known_at_index(table: Table) -> sql.Composed:
     """Write a BRIN index: a few pages that say when each stretch of the table became known."""
     return sql.SQL(
-        "CREATE INDEX {} ON {} USING brin (known_at) WITH (pages_per_range = 32)"
+        "CREATE INDEX IF NOT EXISTS {} ON {} USING brin (known_at) WITH (pages_per_range = 32)"
     ).format(sql.Identifier(known_at_index(table)), sql.Identifier(table.name))
 
 

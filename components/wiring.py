@@ -54,7 +54,7 @@ def open_parts(
     source = _source(settings)
     symbols = _symbols(settings, source)
     calendars = Calendars(settings.calendars)
-    ensemble = Ensemble(settings.detectors, settings.alerts_per_year)
+    ensemble = Ensemble(settings.detectors, settings.budget, settings.quorum)
     for per_year in {calendars.bars_per_year(symbol, settings.interval) for symbol in symbols}:
         ensemble.require_resolvable(per_year)
     stamp = pd.Timestamp(as_of).strftime("%Y%m%dT%H%M%SZ")

@@ -3,12 +3,24 @@
 from collections.abc import Mapping
 
 from components.detectors.amplitude_zscore import AmplitudeZScore
-from components.detectors.base import Detector
+from components.detectors.base import Detector, OwnHistoryDetector
 from components.detectors.dual_stream import DualStream
+from components.detectors.gmm import GaussianMixtureSurprise
+from components.detectors.isolation_forest import IsolationForestDepth
+from components.detectors.kmeans import KMeansDistance
+from components.detectors.knn import NearestNeighbours
+from components.detectors.market import Market
+from components.detectors.pump import Pump
 from components.detectors.volatility_zscore import VolatilityZScore
 
-DETECTORS: Mapping[str, Detector] = {
+DETECTORS: Mapping[str, Detector | OwnHistoryDetector] = {
     "amplitude_zscore": AmplitudeZScore(),
     "dual_stream": DualStream(),
+    "gmm": GaussianMixtureSurprise(),
+    "isolation_forest": IsolationForestDepth(),
+    "kmeans": KMeansDistance(),
+    "knn": NearestNeighbours(),
+    "market": Market(),
+    "pump": Pump(),
     "volatility_zscore": VolatilityZScore(),
 }

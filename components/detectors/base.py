@@ -15,7 +15,7 @@ bar. No detector crosses from one series into the next, and none holds a thresho
 9. Scoring a panel equals scoring its series one by one.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,16 @@ from components.panels import Array
 
 # The context of a model whose rule reads all of a series' history.
 ALL_HISTORY = 2**31
+
+# The channel vector of a bar: sign(z) ln(1 + |z|) of each channel.
+VECTOR_FEATURES = (
+    "return_vector",
+    "gap_vector",
+    "body_vector",
+    "residual_vector",
+    "range_vector",
+    "volume_vector",
+)
 
 
 class Model(Protocol):
@@ -52,9 +62,49 @@ class Detector(Protocol):
         """Learn from a panel; ``NotEnoughBars`` when it is too short."""
 
 
+class OwnHistoryModel(Model, Protocol):
+    """A model that can be written down as numbers."""
+
+    @property
+    def parameters(self) -> Array:
+        """All that was learned, shape (n_parameters,)."""
+
+
+@runtime_checkable
+class OwnHistoryDetector(Protocol):
+    """A detector that learns from each instrument's own past, and learns anew once a year.
+
+    Its features are the channel vector, its models have context 0. ``refitted.py`` fits them.
+    """
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The channel vector."""
+
+    @property
+    def min_bars(self) -> int:
+        """The least number of vectors that ``fit`` accepts."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that restore a model."""
+
+    def fit(self, panel: Array) -> OwnHistoryModel:
+        """Learn from one series; ``NotEnoughBars`` when it is too short."""
+
+    def restore(self, parameters: Array, past: Array) -> OwnHistoryModel:
+        """The model with these parameters, which was fitted on ``past``."""
+
+
 def require_bars(detector: Detector, panel: Array) -> None:
     """Refuse a panel whose longest series is shorter than ``min_bars``."""
     is_bar = ~np.isnan(panel).any(axis=2)
     longest = int(is_bar.sum(axis=1).max(initial=0))
     if longest < detector.min_bars:
         raise NotEnoughBars(type(detector).__name__, detector.min_bars, longest)
+
+
+def vectors_of(panel: Array) -> Array:
+    """The whole bars of a panel, (n, n_features)."""
+    rows = panel.reshape(-1, panel.shape[2])
+    return np.ascontiguousarray(rows[~np.isnan(rows).any(axis=1)])

@@ -4,6 +4,7 @@ from components.steps.backfill import backfill
 from components.steps.close import close
 from components.steps.gather import fetch, load, plan, refine
 from components.steps.judging import judge, keep, recall, record
+from components.steps.market import market
 from components.steps.parts import Parts, Watch
 from components.steps.rebuild import replay
 from components.steps.tell import tell
@@ -17,6 +18,7 @@ __all__ = [
     "judge",
     "keep",
     "load",
+    "market",
     "plan",
     "recall",
     "record",

@@ -6,11 +6,10 @@ from components import headlines
 from components.incidents import CONTINUED, TOLD, Incident, alert_id
 from components.panels import Array
 from components.reasons import BEYOND
-from components.records import Alert, Finding
+from components.records import Alert
 from components.steps.findings import findings, folded, judged_at
 from components.steps.news import news
 from components.steps.parts import Parts
-from components.words import number
 
 Made = list[tuple[Alert, list[Incident]]]
 
@@ -46,7 +45,7 @@ def market_alerts(parts: Parts, as_of: pd.Timestamp) -> tuple[Made, Quiet]:
         group = loud[(loud[by] == list(key)).all(axis=1)]
         market = wide[(wide["symbol"] == key.calendar) & (wide["ts"] == key.ts)]
         incidents = list(group["noted"])
-        rows = group[group["kind"] != "market"].sort_values(["p", "symbol"])
+        rows = _most_agreed_first(group[group["kind"] != "market"])
         if len(market):
             made.append((_market_wide(parts, rows, market, incidents, as_of), incidents))
         else:
@@ -58,7 +57,7 @@ def _usual(
     parts: Parts, rows: pd.DataFrame, incidents: list[Incident], as_of: pd.Timestamp
 ) -> Alert:
     kind, ts = rows["kind"].iloc[0], rows["ts"].iloc[0]
-    found = sorted(findings(parts, rows, as_of), key=_most_agreed_first)
+    found = findings(parts, rows, as_of)
     told = rows["p"].to_numpy(dtype=float)
     note = headlines.discoveries(told, _p_values(parts, rows, "p", ts, as_of))
     return Alert(
@@ -73,8 +72,13 @@ def _usual(
     )
 
 
-def _most_agreed_first(finding: Finding) -> tuple[float, float, float]:
-    return -finding.level, finding.p, -abs(number(finding.sigmas))
+def _most_agreed_first(rows: pd.DataFrame) -> pd.DataFrame:
+    """HIGH before MEDIUM; of a level the rarest first, of equals the one that moved furthest."""
+    level = pd.to_numeric(rows["level"], errors="coerce").fillna(0)
+    size = (rows["return"] / rows["scale"]).abs().astype(float)
+    by = rows.assign(below=-level.astype(float), nearer=-size)
+    order = by.sort_values(["below", "p", "nearer", "symbol"], kind="stable").index
+    return rows.loc[order]
 
 
 def _market_wide(

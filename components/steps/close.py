@@ -66,6 +66,7 @@ def _manifest(parts: Parts) -> str:
         "judge": {
             "detectors": parts.ensemble.detectors,
             "alerts_per_year": parts.ensemble.alerts_per_year,
+            "quorum": parts.ensemble.quorum,
             "fingerprint": parts.ensemble.fingerprint,
         },
         "read": sorted(set(run.hashes)),

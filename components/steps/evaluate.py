@@ -14,9 +14,9 @@ from components import evaluation
 from components.errors import NotEnoughBars, SettingsError
 from components.evaluation import Trials, assess, assess_null
 from components.steps.evaluation_page import page
-from components.steps.judging import with_splits
 from components.steps.labels import labelled_bars
 from components.steps.parts import Parts
+from components.steps.splits import with_splits
 from components.tables import CANDLES
 
 EVENTS = Path(evaluation.__file__).with_name("events.csv")

@@ -5,91 +5,68 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from components.carried import Snapshot, from_arrow, to_arrow
-from components.ensemble import Judged, score_rows, verdict_rows
+from components.carried import Snapshot
+from components.ensemble import Judged, channel_rows, score_rows, verdict_rows
 from components.panels import Array, pack
-from components.steps.missing import RECENT
+from components.sessions import ALWAYS_OPEN
+from components.steps.carrying import (
+    YEARS,
+    blank_ledger,
+    latest_ledger,
+    put_ledger,
+    read_group,
+    updated,
+    with_groups,
+    write_group,
+)
+from components.steps.labels import labelled_bars
+from components.steps.market import with_market
 from components.steps.parts import Parts
-from components.tables import ACTIONS, CANDLES, MARKET, SCORES, VERDICTS
+from components.steps.splits import with_splits
+from components.tables import CANDLES, CHANNELS, SCORES, VERDICTS
 
-# Instruments whose whole history is judged together, so that memory stays bounded.
-REBUILT_TOGETHER = 200
-
-# Years since 1970 for which alerts are counted.
-YEARS = 100
+__all__ = ["Piece", "judge", "keep", "recall", "record", "with_splits"]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Bars to judge: of some instruments, from their first bar or from the carried state."""
+    """Bars to judge, of one group: from their first bar, or behind the carried state."""
 
     symbols: tuple[str, ...]
+    group: int
     candles: pd.DataFrame
     rates: Array
+    as_of: pd.Timestamp
     from_start: bool
 
 
 def recall(parts: Parts, as_of: pd.Timestamp) -> tuple[Snapshot, Iterator[Piece]]:
-    """The carried state and the bars that became known after it, nothing later than as_of.
+    """The carried ledger and the bars that became known after it, nothing later than as_of.
 
-    An instrument whose older bars or splits changed since is judged again from its first
-    bar, as is everything when no state fits the settings.
+    An instrument whose older bars, splits or labels changed since is judged again from its
+    first bar, as is everything when no state fits the settings.
     """
     symbols, interval = tuple(sorted(parts.watch.symbols)), parts.watch.interval
-    found = _latest_snapshot(parts, as_of)
+    # Strictly before: a run repeated with the same as_of may have more bars than the first.
+    found = latest_ledger(parts, as_of - pd.Timedelta(seconds=1), symbols)
     if found is None:
-        return _blank(parts, symbols), _rebuilds(parts, symbols, as_of)
-    at, old = found
-    carried = _for_symbols(parts, old, symbols)
+        ledger = with_groups(blank_ledger(symbols), symbols)
+        return ledger, _rebuilds(parts, ledger, symbols, as_of)
+    at, carried, known = found
+    carried = with_groups(carried, symbols)
     new = parts.warehouse.changed_since(at, as_of, list(symbols), interval)
-    last = pd.Series(pd.DatetimeIndex(carried.state["last_ts"], tz="UTC"), index=list(symbols))
+    every = pd.Series(pd.DatetimeIndex(carried.state["last_ts"], tz="UTC"), index=carried.symbols)
+    last = every[list(symbols)]
     is_late = new["ts"] <= new["symbol"].map(last)
     restart = set(new.loc[is_late, "symbol"]) | _with_new_splits(parts, at, as_of, last)
-    unknown = set(symbols) - set(old.symbols)
+    restart |= _with_new_labels(parts, at, as_of, last)
+    unknown = set(symbols) - known
     restart |= unknown & set(parts.warehouse.last_ts(sorted(unknown), interval, as_of))
     if not parts.ensemble.is_carried:
         restart = set(symbols)
     onward = new[~new["symbol"].isin(restart)]
-    return carried, _pieces(parts, onward, last, tuple(sorted(restart)), as_of)
-
-
-def _latest_snapshot(parts: Parts, as_of: pd.Timestamp) -> tuple[pd.Timestamp, Snapshot] | None:
-    # Strictly before: a run repeated with the same as_of may have more bars than the first.
-    found = parts.lake.latest_state(snapshot_key(parts), as_of - pd.Timedelta(seconds=1))
-    if found is None:
-        return None
-    try:
-        return found[0], from_arrow(found[1])
-    except pa.ArrowInvalid:
-        return None
-
-
-def snapshot_key(parts: Parts) -> str:
-    """Under which name the carried state of these settings lies in the lake."""
-    return f"{parts.watch.interval}-{parts.ensemble.fingerprint}"
-
-
-def _blank(parts: Parts, symbols: tuple[str, ...]) -> Snapshot:
-    counts = {name: np.zeros((len(symbols), YEARS), dtype=np.int32) for name in ("decided", "told")}
-    return Snapshot(symbols, {**parts.ensemble.start(len(symbols)), **counts})
-
-
-def _for_symbols(parts: Parts, old: Snapshot, symbols: tuple[str, ...]) -> Snapshot:
-    if old.symbols == symbols:
-        return old
-    held = tuple(s for s in symbols if s in set(old.symbols))
-    return _replaced(_blank(parts, symbols), old.take(held))
-
-
-def _replaced(carried: Snapshot, part: Snapshot) -> Snapshot:
-    at = pd.Index(carried.symbols).get_indexer(pd.Index(part.symbols))
-    state = {}
-    for name, whole in carried.state.items():
-        state[name] = whole.copy()
-        state[name][at] = part.state[name]
-    return Snapshot(carried.symbols, state)
+    return carried, _pieces(parts, carried, onward, last, tuple(sorted(restart)), as_of)
 
 
 def _with_new_splits(
@@ -107,36 +84,69 @@ def _with_new_splits(
     return set(rows.loc[rows["ts"] <= rows["symbol"].map(last), "symbol"])
 
 
+def _with_new_labels(
+    parts: Parts, made_after: pd.Timestamp, as_of: pd.Timestamp, last: "pd.Series[pd.Timestamp]"
+) -> set[str]:
+    """Instruments of which a bar became, or ceased to be, a data error in a person's eyes."""
+    symbols, interval = list(last.index), parts.watch.interval
+    now, then = (
+        labelled_bars(parts.warehouse, symbols, interval, instant)
+        for instant in (as_of, made_after)
+    )
+    errors = [
+        set(rows.loc[rows["label"] == "data-error", ["symbol", "ts"]].itertuples(index=False))
+        for rows in (now, then)
+    ]
+    return {symbol for symbol, _ in errors[0] ^ errors[1]}
+
+
+def _groups_of(ledger: Snapshot, symbols: tuple[str, ...]) -> dict[int, tuple[str, ...]]:
+    group = pd.Series(ledger.state["group"], index=ledger.symbols)[list(symbols)]
+    return {int(g): tuple(sorted(rows.index)) for g, rows in group.groupby(group)}
+
+
 def _pieces(
     parts: Parts,
+    ledger: Snapshot,
     onward: pd.DataFrame,
     last: "pd.Series[pd.Timestamp]",
     restart: tuple[str, ...],
     as_of: pd.Timestamp,
 ) -> Iterator[Piece]:
-    if len(onward):
+    fresh = tuple(sorted(onward["symbol"].unique()))
+    rows = dict(iter(onward.groupby(onward["symbol"].map(_group_map(ledger)))))
+    groups = _groups_of(ledger, fresh)
+    for group, symbols in parts.progress(groups.items(), len(groups), "judging new bars"):
+        candles = rows[group]
         # A panel is as wide as its longest series: those with the same number of new bars
         # go together, so that one straggler does not widen it for all.
-        counts = onward["symbol"].value_counts()
+        counts = candles["symbol"].value_counts()
         for n_bars in sorted(counts.unique()):
-            symbols = tuple(sorted(counts.index[counts == n_bars]))
-            rows = onward[onward["symbol"].isin(symbols)]
-            yield _piece(parts, symbols, rows, as_of, after=last[list(symbols)])
-    yield from _rebuilds(parts, restart, as_of)
+            alike = tuple(s for s in symbols if counts[s] == n_bars)
+            own = candles[candles["symbol"].isin(alike)]
+            yield _piece(parts, group, alike, own, as_of, after=last[list(alike)])
+    yield from _rebuilds(parts, ledger, restart, as_of)
 
 
-def _rebuilds(parts: Parts, symbols: tuple[str, ...], as_of: pd.Timestamp) -> Iterator[Piece]:
-    groups = [symbols[i : i + REBUILT_TOGETHER] for i in range(0, len(symbols), REBUILT_TOGETHER)]
-    for group in parts.progress(groups, len(groups), "judging from the first bar"):
+def _group_map(ledger: Snapshot) -> dict[str, int]:
+    return dict(zip(ledger.symbols, ledger.state["group"].tolist(), strict=True))
+
+
+def _rebuilds(
+    parts: Parts, ledger: Snapshot, symbols: tuple[str, ...], as_of: pd.Timestamp
+) -> Iterator[Piece]:
+    groups = _groups_of(ledger, symbols)
+    for group, members in parts.progress(groups.items(), len(groups), "judging from the first bar"):
         rows = parts.warehouse.read(
-            CANDLES, symbols=list(group), interval=parts.watch.interval, as_of=as_of
+            CANDLES, symbols=list(members), interval=parts.watch.interval, as_of=as_of
         )
         if len(rows):
-            yield _piece(parts, group, rows, as_of)
+            yield _piece(parts, group, members, rows, as_of)
 
 
 def _piece(
     parts: Parts,
+    group: int,
     symbols: tuple[str, ...],
     rows: pd.DataFrame,
     as_of: pd.Timestamp,
@@ -145,48 +155,45 @@ def _piece(
     interval, budget = parts.watch.interval, parts.ensemble.alerts_per_year
     per_year = [parts.calendars.bars_per_year(symbol, interval) for symbol in symbols]
     rates = budget / np.array(per_year, dtype=float)
-    rows = with_splits(parts, rows, as_of, after)
-    return Piece(symbols, rows, rates, from_start=after is None)
+    rows = _without_errors(parts, with_splits(parts, rows, as_of, after), as_of)
+    rows = with_market(parts, rows)
+    return Piece(symbols, group, rows, rates, as_of, from_start=after is None)
 
 
-def with_splits(
-    parts: Parts,
-    candles: pd.DataFrame,
-    as_of: pd.Timestamp,
-    after: "pd.Series[pd.Timestamp] | None" = None,
-) -> pd.DataFrame:
-    """Add ``split``: new shares per old share since the bar before, 1 on most bars.
+def _without_errors(parts: Parts, rows: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Leave out the bars that a person found to be data errors: none is judged or remembered.
 
-    A split whose own bar is absent counts on the next bar. ``after`` is the last bar of each
-    instrument that was judged already: what was split up to it has counted.
+    Other labels change nothing: what was expected or confirmed did happen, and belongs to what
+    later bars are compared with.
     """
-    candles = candles.sort_values("ts", kind="stable")
-    first = candles["ts"].min()
-    since = first if after is None else min(first, after.dropna().min())
-    symbols = list(candles["symbol"].unique())
-    actions = parts.warehouse.read(ACTIONS, symbols=symbols, since=since, as_of=as_of)
-    splits = actions[actions["kind"] == "split"].sort_values("ts", kind="stable")
-    if after is not None:
-        splits = splits[~(splits["ts"] <= splits["symbol"].map(after))]
-    bars = candles[["symbol", "ts"]].assign(bar=candles["ts"])
-    met = pd.merge_asof(
-        splits[["symbol", "ts", "value"]], bars, on="ts", by="symbol", direction="forward"
+    symbols = list(rows["symbol"].unique())
+    said = labelled_bars(parts.warehouse, symbols, parts.watch.interval, as_of)
+    wrong = said.loc[said["label"] == "data-error", ["symbol", "ts"]]
+    if not len(wrong):
+        return rows
+    is_wrong = pd.MultiIndex.from_frame(rows[["symbol", "ts"]]).isin(
+        pd.MultiIndex.from_frame(wrong)
     )
-    ratios = met.dropna(subset=["bar"]).groupby(["symbol", "bar"])["value"].prod()
-    split = ratios.rename("split").rename_axis(["symbol", "ts"]).reset_index()
-    rows = candles.merge(split, how="left", on=["symbol", "ts"])
-    return rows.sort_values(["symbol", "ts"], kind="stable").fillna({"split": 1.0})
+    return rows[~is_wrong]
 
 
 def judge(parts: Parts, carried: Snapshot, piece: Piece) -> tuple[Snapshot, Judged]:
-    """Judge a piece's bars and move the carried state behind them."""
-    before = carried.take(piece.symbols)
-    if piece.from_start:
-        before = _blank(parts, piece.symbols)
-    panel = pack(piece.candles, piece.symbols)
+    """Judge a piece's bars; move its group's state, and the ledger, behind them."""
+    old = None if piece.from_start else read_group(parts, carried, piece.group)
+    if old is None:
+        before = Snapshot(piece.symbols, parts.ensemble.start(len(piece.symbols)))
+        counted = blank_ledger(piece.symbols)
+    else:
+        before, counted = old.take(piece.symbols), carried.take(piece.symbols)
+    panel = pack(piece.candles, piece.symbols, _round_the_clock(parts, piece.symbols))
     state, judged = parts.ensemble.run(before.state, panel, piece.rates)
-    state = {**state, **_counted(before, judged)}
-    return _replaced(carried, Snapshot(piece.symbols, state)), judged
+    carried = write_group(parts, carried, piece.group, Snapshot(piece.symbols, state), piece.as_of)
+    counts = {**_counted(counted, judged), **{k: state[k] for k in ("last_ts", "n_bars")}}
+    return updated(carried, Snapshot(piece.symbols, counts)), judged
+
+
+def _round_the_clock(parts: Parts, symbols: tuple[str, ...]) -> list[str]:
+    return [symbol for symbol in symbols if parts.calendars.of(symbol) == ALWAYS_OPEN]
 
 
 def _counted(before: Snapshot, judged: Judged) -> dict[str, np.ndarray]:
@@ -200,12 +207,14 @@ def _counted(before: Snapshot, judged: Judged) -> dict[str, np.ndarray]:
 
 
 def record(parts: Parts, judged: Judged, as_of: pd.Timestamp) -> int:
-    """Keep scores and verdicts; give the number of verdicts that are new."""
+    """Keep scores, channels and verdicts; give the number of verdicts that are new."""
     interval = parts.watch.interval
     verdicts = verdict_rows(judged, parts.ensemble.name, interval, as_of)
     scores = score_rows(judged, parts.ensemble.detectors, interval, as_of)
+    channels = channel_rows(judged, interval, as_of)
     with parts.warehouse.transaction():
         parts.warehouse.upsert(SCORES, scores)
+        parts.warehouse.upsert(CHANNELS, channels)
         n_new = parts.warehouse.upsert(VERDICTS, verdicts)
     counts = parts.run.counts
     counts["bars_judged"] = counts.get("bars_judged", 0) + len(verdicts)
@@ -214,25 +223,5 @@ def record(parts: Parts, judged: Judged, as_of: pd.Timestamp) -> int:
 
 
 def keep(parts: Parts, carried: Snapshot, as_of: pd.Timestamp) -> None:
-    """Store the market's return, then the carried state, behind the verdicts they belong to."""
-    market = _market(parts, as_of)
-    if len(market):
-        parts.warehouse.upsert(MARKET, market)
-    parts.lake.put_state(snapshot_key(parts), as_of, to_arrow(carried))
-    parts.lake.prune_states(parts.watch.interval, snapshot_key(parts))
-
-
-def _market(parts: Parts, as_of: pd.Timestamp) -> pd.DataFrame:
-    """The median return of the watch list at each recent bar; late members count."""
-    watch = parts.watch
-    recent = parts.warehouse.read(
-        VERDICTS,
-        symbols=list(watch.symbols),
-        interval=watch.interval,
-        since=as_of - RECENT,
-        as_of=as_of,
-    )
-    recent = recent[recent["judge"] == parts.ensemble.name].dropna(subset=["return"])
-    rows = recent.groupby("ts")["return"].agg(["median", "size"]).reset_index()
-    rows.columns = pd.Index(["ts", "return", "n_instruments"])
-    return rows.assign(watch_list="default", interval=watch.interval, known_at=as_of)
+    """Store the ledger of the carried state, behind the verdicts and groups that it names."""
+    put_ledger(parts, carried, as_of)

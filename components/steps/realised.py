@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from components.carried import Snapshot, from_arrow
-from components.steps.judging import snapshot_key
+from components.carried import Snapshot
+from components.steps.carrying import latest_ledger
 from components.steps.parts import Parts
 from components.words import counted
 
@@ -38,8 +38,9 @@ def realised(parts: Parts, carried: Snapshot | None) -> pd.DataFrame:
 
 def carried_now(parts: Parts) -> Snapshot | None:
     """The newest carried state, or None before the first verdict."""
-    found = parts.lake.latest_state(snapshot_key(parts), parts.run.as_of)
-    return None if found is None else from_arrow(found[1])
+    symbols = tuple(sorted(parts.watch.symbols))
+    found = latest_ledger(parts, parts.run.as_of, symbols)
+    return None if found is None else found[1].take(symbols)
 
 
 def budget_in_words(parts: Parts) -> str:

@@ -10,6 +10,7 @@ from components.ensemble import Ensemble
 from components.records import RunSummary
 from components.steps.gather import load, refine
 from components.steps.judging import judge, keep, recall, record
+from components.steps.market import market
 from components.steps.parts import Parts
 from components.tables import ALERTS, DELIVERIES, INCIDENTS, RUNS, Table
 
@@ -44,12 +45,13 @@ def _when(manifest: dict[str, Any]) -> tuple[str, str]:
 def _as_then(parts: Parts, manifest: dict[str, Any]) -> Parts:
     """The same stores under the watch list, the judge and the budget of an earlier run."""
     judge = manifest["judge"]
-    ensemble = Ensemble(tuple(judge["detectors"]), judge["alerts_per_year"])
+    ensemble = Ensemble(tuple(judge["detectors"]), judge["alerts_per_year"], judge.get("quorum", 2))
     watch = replace(parts.watch, symbols=tuple(manifest["symbols"]))
     return replace(parts, watch=watch, ensemble=ensemble)
 
 
 def _judge_again(parts: Parts, as_of: pd.Timestamp) -> None:
+    market(parts, as_of)
     carried, pieces = recall(parts, as_of)
     for piece in pieces:
         carried, judged = judge(parts, carried, piece)

@@ -1,0 +1,70 @@
+"""The market of a calendar: the median return of its watched instruments, judged as one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from components.calibration import KeptRate, Reference
+from components.features.scale import VolatilityUnits
+from components.panels import Array
+
+# Fewer instruments are no market: the median of three is mostly one of them.
+LEAST_MEMBERS = 5
+
+
+def returns(candles: pd.DataFrame) -> pd.DataFrame:
+    """Simple returns as fractions, a row a ts and a column a symbol.
+
+    Parameters
+    ----------
+    candles : DataFrame
+        symbol, ts, close, split (new shares per old one since the bar before); the bar before
+        the first wanted one included, rows in any order.
+    """
+    rows = candles[["symbol", "ts", "close", "split"]].sort_values(["symbol", "ts"], kind="stable")
+    before = rows.groupby("symbol", sort=False)["close"].shift()
+    rows["return"] = (rows["close"] * rows["split"] / before - 1).astype("float32")
+    return rows.set_index(["ts", "symbol"])["return"].unstack()  # noqa: PD010 - keys are unique
+
+
+def medians(moves: pd.DataFrame) -> pd.DataFrame:
+    """Columns ts, return (median, a fraction), n_instruments; at least ``LEAST_MEMBERS``."""
+    n = moves.notna().sum(axis=1)
+    enough = moves[n >= LEAST_MEMBERS]
+    return pd.DataFrame(
+        {
+            "ts": enough.index,
+            "return": enough.median(axis=1).to_numpy(dtype=float),
+            "n_instruments": n[n >= LEAST_MEMBERS].to_numpy(),
+        }
+    )
+
+
+def market_returns(candles: pd.DataFrame) -> pd.DataFrame:
+    """The median return at each bar: ``medians`` of ``returns``."""
+    return medians(returns(candles))
+
+
+@dataclass(frozen=True)
+class JudgedMarket:
+    """Each bar of one market; arrays (n_bars,): z in volatility units, p, rate, alert flags."""
+
+    z: Array
+    p: Array
+    rate: Array
+    is_anomaly: Array
+
+
+def judge_market(moves: Array, rate: float) -> JudgedMarket:
+    """Judge a market's simple returns (n_bars,), oldest first, from its first bar.
+
+    ``rate`` is the stated share of bars that may alert.
+    """
+    x = np.log1p(moves)[None]
+    units, reference, keeper = VolatilityUnits(), Reference(), KeptRate()
+    _, z, _ = units.run(units.start(1), x)
+    _, p, _ = reference.run(reference.start(1), np.abs(z))
+    one_regime = np.zeros(p.shape, dtype=np.int64)
+    _, alert, in_force = keeper.run(keeper.start(1), p, np.full(1, rate), one_regime)
+    return JudgedMarket(z[0], p[0], in_force[0], alert[0])

@@ -1,0 +1,107 @@
+"""Market: what the watched instruments of each calendar did together, stored before judging."""
+
+import numpy as np
+import pandas as pd
+
+from components.market import judge_market, medians, returns
+from components.steps.parts import Parts
+from components.steps.splits import with_splits
+from components.tables import CANDLES, MARKET
+
+# Members whose candles are read together, so that memory stays bounded.
+TOGETHER = 250
+
+# How far back a bar is looked for that its market lacks, and the close before it.
+RECENT = pd.Timedelta(days=31)
+
+
+def market(parts: Parts, as_of: pd.Timestamp) -> int:
+    """Store each calendar's median return at new bars, and whether it was unusual.
+
+    The first value stays: an instrument whose bar comes late does not change what the others
+    were judged with. Gives the number of new rows.
+    """
+    n_new = 0
+    for calendar, symbols in members(parts).items():
+        stored = stored_market(parts, [calendar])
+        since = stored["ts"].max() - RECENT if len(stored) else None
+        tables = [
+            _returns(parts, symbols[i : i + TOGETHER], since, as_of)
+            for i in range(0, len(symbols), TOGETHER)
+        ]
+        found = medians(pd.concat([t for t in tables if len(t)] or tables, axis=1))
+        new = found[~found["ts"].isin(stored["ts"])]
+        if len(new):
+            rows = _judged(parts, calendar, symbols[0], stored, new)
+            n_new += parts.warehouse.upsert(MARKET, rows.assign(known_at=as_of))
+    return n_new
+
+
+def members(parts: Parts) -> dict[str, list[str]]:
+    """The watched instruments of each calendar."""
+    found: dict[str, list[str]] = {}
+    for symbol in sorted(parts.watch.symbols):
+        found.setdefault(parts.calendars.of(symbol), []).append(symbol)
+    return found
+
+
+def stored_market(parts: Parts, calendars: list[str]) -> pd.DataFrame:
+    """What is stored of these markets, oldest first."""
+    return parts.warehouse.query(
+        'select * from market where watch_list = any(%(calendars)s) and "interval" = %(interval)s '
+        "order by watch_list, ts",
+        {"calendars": calendars, "interval": parts.watch.interval},
+    )
+
+
+def with_market(parts: Parts, candles: pd.DataFrame) -> pd.DataFrame:
+    """Add ``market``: the return of the instrument's market at each bar, NaN when unknown."""
+    calendar = candles["symbol"].map(
+        {symbol: parts.calendars.of(symbol) for symbol in candles["symbol"].unique()}
+    )
+    known = parts.warehouse.query(
+        'select watch_list, ts, "return" as market from market '
+        'where watch_list = any(%(calendars)s) and "interval" = %(interval)s and ts >= %(since)s',
+        {
+            "calendars": sorted(calendar.unique()),
+            "interval": parts.watch.interval,
+            "since": candles["ts"].min().to_pydatetime(),
+        },
+    )
+    known["ts"] = known["ts"].astype(candles["ts"].dtype)
+    rows = candles.assign(watch_list=calendar)
+    return rows.merge(known, how="left", on=["watch_list", "ts"]).drop(columns="watch_list")
+
+
+def _returns(
+    parts: Parts, symbols: list[str], since: pd.Timestamp | None, as_of: pd.Timestamp
+) -> pd.DataFrame:
+    candles = parts.warehouse.read(
+        CANDLES,
+        symbols=symbols,
+        interval=parts.watch.interval,
+        since=since,
+        as_of=as_of,
+        columns=["symbol", "ts", "close"],
+    )
+    if not len(candles):
+        return pd.DataFrame()
+    return returns(with_splits(parts, candles, as_of))
+
+
+def _judged(
+    parts: Parts, calendar: str, member: str, stored: pd.DataFrame, new: pd.DataFrame
+) -> pd.DataFrame:
+    """The new rows judged behind all that is stored; a market's history is one short series."""
+    interval = parts.watch.interval
+    whole = pd.concat([stored[["ts", "return"]], new[["ts", "return"]]]).sort_values("ts")
+    rate = parts.ensemble.alerts_per_year / parts.calendars.bars_per_year(member, interval)
+    judged = judge_market(whole["return"].to_numpy(dtype=float), rate)
+    verdict = np.where(judged.is_anomaly, "anomaly", "normal")
+    whole = whole.assign(
+        z=judged.z,
+        p=judged.p,
+        rate=judged.rate,
+        verdict=np.where(np.isnan(judged.p), "undecided", verdict),
+    ).drop(columns="return")
+    return new.merge(whole, on="ts").assign(watch_list=calendar, interval=interval)

@@ -1,0 +1,35 @@
+"""Splits beside candles: how many new shares an old one became since the bar before."""
+
+import pandas as pd
+
+from components.steps.parts import Parts
+from components.tables import ACTIONS
+
+
+def with_splits(
+    parts: Parts,
+    candles: pd.DataFrame,
+    as_of: pd.Timestamp,
+    after: "pd.Series[pd.Timestamp] | None" = None,
+) -> pd.DataFrame:
+    """Add ``split``: new shares per old share since the bar before, 1 on most bars.
+
+    A split whose own bar is absent counts on the next bar. ``after`` is the last bar of each
+    instrument that was judged already: what was split up to it has counted.
+    """
+    candles = candles.sort_values("ts", kind="stable")
+    first = candles["ts"].min()
+    since = first if after is None else min(first, after.dropna().min())
+    symbols = list(candles["symbol"].unique())
+    actions = parts.warehouse.read(ACTIONS, symbols=symbols, since=since, as_of=as_of)
+    splits = actions[actions["kind"] == "split"].sort_values("ts", kind="stable")
+    if after is not None:
+        splits = splits[~(splits["ts"] <= splits["symbol"].map(after))]
+    bars = candles[["symbol", "ts"]].assign(bar=candles["ts"])
+    met = pd.merge_asof(
+        splits[["symbol", "ts", "value"]], bars, on="ts", by="symbol", direction="forward"
+    )
+    ratios = met.dropna(subset=["bar"]).groupby(["symbol", "bar"])["value"].prod()
+    split = ratios.rename("split").rename_axis(["symbol", "ts"]).reset_index()
+    rows = candles.merge(split, how="left", on=["symbol", "ts"])
+    return rows.sort_values(["symbol", "ts"], kind="stable").fillna({"split": 1.0})
