@@ -378,7 +378,7 @@ def test_a_market_wide_day_names_first_what_went_beyond_it():
     assert market_headline(MARKET, [], with_it[:1]).endswith(
         "1 instrument moved with it, none beyond"
     )
-    assert market_headline(MARKET, [], []).endswith("no instrument unusual beyond it")
+    assert market_headline(MARKET, [], []).endswith("no news of single instruments")
     moved, listed = market_notes(MARKET, with_it, len(apart))
     assert moved == "the median of 60 instruments of XNYS moved -3.1 %, p = 0.0001"
     assert listed.startswith("17 more moved with the market: S0, S1")

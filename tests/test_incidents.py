@@ -235,7 +235,7 @@ def test_a_market_wide_day_without_an_unusual_instrument_is_told(desk):
     """All moved, none of them far: that is news of the market, told once."""
     market = {DAYS[0]: {NYSE: MEDIUM}}
     assert run(desk, (DAYS[0], {"AAA": CALM}), market=market) == [("market", DAYS[0], ())]
-    assert "no instrument unusual beyond it" in desk.alerts("market")["headline"].iloc[0]
+    assert "no news of single instruments" in desk.alerts("market")["headline"].iloc[0]
     assert run(desk, (DAYS[1], {"AAA": CALM}), market={DAYS[1]: {NYSE: CALM}}) == []
 
 
@@ -248,6 +248,13 @@ def test_the_markets_own_days_are_incidents_as_well(desk):
     assert run(desk, (DAYS[2], {"BBB": MEDIUM}), market=third) == [("market", DAYS[2], ("BBB",))]
     worse = {DAYS[3]: {NYSE: (2, 0.0001)}}
     assert run(desk, (DAYS[3], {"BBB": MEDIUM}), market=worse) == [("market", DAYS[3], ())]
+
+
+def test_high_comes_before_medium_in_one_alert(desk):
+    """Then the rarest; an alert that many instruments share begins with what counts most."""
+    judged = {"AAA": (2, 0.001), "BBB": (3, 0.01), "CCC": (3, 0.002), "DDD-USD": (2, 0.0001)}
+    assert run(desk, (DAYS[0], judged)) == [anomaly(DAYS[0], "CCC", "BBB", "DDD-USD", "AAA")]
+    assert "(2 HIGH), CCC" in desk.alerts("anomaly")["headline"].iloc[0]
 
 
 def test_the_history_of_a_new_watch_list_tells_no_market_wide_day(world):
