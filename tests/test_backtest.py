@@ -33,6 +33,13 @@ from tests.worlds import DAY, LAST, MORNING, SYMBOLS, history
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture
+def world(world):
+    """A small market before a judge that is fast; days are replayed alike under any."""
+    world.settings["detectors"] = ("volatility_zscore",)
+    return world
+
+
 def day(text):
     return pd.Timestamp(text, tz="UTC")
 
@@ -107,6 +114,19 @@ def test_days_that_were_run_are_told_again_to_the_letter(world):
     assert set(outcome.told["alert_id"]) == set(world.alerts()["id"])
     assert n_repeats(outcome.told) == 0
     assert outcome.n_assumed == 0
+
+
+def test_the_whole_ensemble_is_replayed_to_the_letter(world):
+    """The same under the judges that ship."""
+    del world.settings["detectors"]
+    lived_days(world, 4)
+    (outcome,) = replay(world, day("2024-03-13"), day("2024-03-17"))
+    assert told_by(outcome) == told_by_the_runs(world)
+    real = world.query("select symbol, ts, p from verdicts where ts > %(ts)s order by 1, 2",
+                       ts=LAST.to_pydatetime())  # fmt: skip
+    ours = outcome.verdicts[outcome.verdicts["ts"] > LAST]
+    np.testing.assert_array_equal(real["p"], ours["p"])
+    assert len(ours) > 8
 
 
 def test_the_days_after_the_first_are_told_as_they_were(world):
@@ -278,6 +298,7 @@ def test_a_killed_replay_leaves_nothing_behind_after_the_next_start(world):
         "TREMOR_STATE_DIR": str(world.folder / "var"),
         "TREMOR_WAREHOUSE_URL": world.postgres_url,
         "TREMOR_HISTORY_YEARS": "3",
+        "TREMOR_DETECTORS": "volatility_zscore",
     }
     command = [sys.executable, "main.py", "backtest", "--since", "2023-06-01", "--until"]
     running = subprocess.Popen([*command, "2024-03-16"], cwd=ROOT, env=environment)
