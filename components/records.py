@@ -165,6 +165,10 @@ class Finding:
     n_alike: int = 0
 
 
+# Of instruments that only moved with the market so many are explained.
+N_EXAMPLES = 2
+
+
 @dataclass(frozen=True)
 class Alert:
     """What is told together: a day's anomalies, a market-wide day, a correction, data trouble.
@@ -188,6 +192,11 @@ class Alert:
     def told_apart(self) -> tuple[Finding, ...]:
         """The findings that stand for themselves: all but those folded under the market."""
         return self.findings[: len(self.findings) - self.n_folded]
+
+    @property
+    def in_full(self) -> tuple[Finding, ...]:
+        """The findings to show in full; where all moved with the market, the first as examples."""
+        return self.told_apart or self.folded[:N_EXAMPLES]
 
     @property
     def folded(self) -> tuple[Finding, ...]:

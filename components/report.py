@@ -183,7 +183,7 @@ def _charted(alerts: Sequence[Alert]) -> list[tuple[Alert, dict[int, Markup]]]:
     left, charted = MAX_CHARTS, []
     for alert in alerts:
         pictures = {}
-        for place, finding in enumerate(alert.told_apart):
+        for place, finding in enumerate(alert.in_full):
             if finding.chart is not None and left > 0:
                 pictures[place] = _picture(finding.chart)
                 left -= 1
@@ -197,9 +197,9 @@ def _cards(alert: Alert, pictures: Mapping[int, Markup]) -> dict[str, Any]:
     lists = {"Also unusual" if n_cards else "Instrument": rest, "Moved with the market": folded}
     return {
         "record": alert,
-        "cards": [(found, pictures.get(n)) for n, found in enumerate(alert.findings[:n_cards])],
+        "cards": [(found, pictures.get(n)) for n, found in enumerate(alert.in_full[:n_cards])],
         "lists": [(title, found) for title, found in lists.items() if found],
-        "more": len(alert.findings) - n_cards - len(rest) - len(folded),
+        "more": len(alert.told_apart[n_cards:]) - len(rest) + len(alert.folded) - len(folded),
     }
 
 

@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.policy import default
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -288,6 +289,16 @@ def test_a_market_wide_day_is_told_before_its_instruments():
         assert places == sorted(places)
         assert "and 20 more" in words
     assert [found.symbol for _, found in render.carded(told)] == ["ACME", "OTHER"]
+
+
+def test_where_all_moved_with_the_market_the_first_are_shown_as_examples():
+    """A picture and reasons of two; the list still names all of them."""
+    with_it = [rich_finding(f"S{n}") for n in range(4)]
+    told = message(replace(market_alert(0), findings=tuple(with_it), n_folded=4))
+    assert [found.symbol for _, found in render.carded(told)] == ["S0", "S1"]
+    text = render.text(told)
+    assert text.count("closed 11.8 % below") == 2
+    assert text.index("closed 11.8") < text.index("Moved with the market:") < text.index("  S3 ")
 
 
 def test_a_market_wide_day_without_instruments_is_a_message():

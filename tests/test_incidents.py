@@ -250,6 +250,15 @@ def test_the_markets_own_days_are_incidents_as_well(desk):
     assert run(desk, (DAYS[3], {"BBB": MEDIUM}), market=worse) == [("market", DAYS[3], ())]
 
 
+def test_where_all_moved_with_the_market_two_are_explained(desk):
+    """Nobody went beyond: the first are examples, the others are listed."""
+    judged = {"AAA": (2, 0.004, 0.5), "BBB": (3, 0.004, 0.5), "CCC": (2, 0.01, 0.9)}
+    told = run(desk, (DAYS[0], judged), market={DAYS[0]: {NYSE: MEDIUM}})
+    assert told == [("market", DAYS[0], ("BBB", "AAA", "CCC"))]
+    found = desk.alerts("market")["payload"].iloc[0]["findings"]
+    assert [bool(each["reasons"]) for each in found] == [True, True, False]
+
+
 def test_high_comes_before_medium_in_one_alert(desk):
     """Then the rarest; an alert that many instruments share begins with what counts most."""
     judged = {"AAA": (2, 0.001), "BBB": (3, 0.01), "CCC": (3, 0.002), "DDD-USD": (2, 0.0001)}

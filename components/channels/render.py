@@ -77,7 +77,7 @@ def key_of(alert: Alert, finding: Finding) -> Key:
 
 def carded(message: Message) -> Iterator[tuple[Alert, Finding]]:
     """The first findings of the message: those that are shown in full."""
-    findings = ((alert, finding) for alert in ordered(message) for finding in alert.told_apart)
+    findings = ((alert, finding) for alert in ordered(message) for finding in alert.in_full)
     return islice(findings, MAX_CARDS)
 
 
@@ -123,7 +123,7 @@ def _shown(message: Message, alert: Alert) -> dict[str, object]:
     n_cards = sum(owner is alert for owner, _ in carded(message))
     return {
         "record": alert,
-        "cards": [(key_of(alert, found), found) for found in alert.told_apart[:n_cards]],
+        "cards": [(key_of(alert, found), found) for found in alert.in_full[:n_cards]],
         "rest": alert.told_apart[n_cards:],
         "folded": alert.folded,
     }
@@ -136,7 +136,7 @@ def text(message: Message, report: str = "") -> str:
     for n, alert in enumerate(ordered(message)):
         lines += [clean(alert.headline), ""] if n else []
         lines += _alert_lines(alert, n_left)
-        n_left -= min(n_left, len(alert.told_apart))
+        n_left -= min(n_left, len(alert.in_full))
     if message.budget:
         lines += [sentence(clean(message.budget)), ""]
     if report:
@@ -150,7 +150,7 @@ def _alert_lines(alert: Alert, n_cards: int) -> list[str]:
         notes.append(f"  - and {len(alert.notes) - MAX_NOTES:,} more")
     # How the market moved comes before who moved beyond it.
     lines: list[str] = [*notes, ""] if alert.kind == "market" else []
-    for finding in alert.told_apart[:n_cards]:
+    for finding in alert.in_full[:n_cards]:
         lines += [_row(finding), *(f"  - {clean(r)}" for r in finding.reasons), ""]
     lines += _listed("Also unusual:", alert, alert.told_apart[n_cards:])
     lines += _listed("Moved with the market:", alert, alert.folded)

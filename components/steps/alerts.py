@@ -6,7 +6,7 @@ from components import headlines
 from components.incidents import CONTINUED, TOLD, Incident, alert_id
 from components.panels import Array
 from components.reasons import BEYOND
-from components.records import Alert
+from components.records import N_EXAMPLES, Alert
 from components.steps.findings import findings, folded, judged_at
 from components.steps.news import news
 from components.steps.parts import Parts
@@ -93,7 +93,10 @@ def _market_wide(
     is_with_it = rows["residual_p"] > BEYOND
     beyond = rows[~is_with_it].sort_values(["residual_p", "p", "symbol"])
     apart = findings(parts, beyond, as_of) if len(beyond) else []
-    with_it = folded(rows[is_with_it])
+    held = rows[is_with_it]
+    n_examples = 0 if apart else min(N_EXAMPLES, len(held))
+    examples = findings(parts, held[:n_examples], as_of) if n_examples else []
+    with_it = examples + folded(held[n_examples:])
     told = rows["residual_p"].to_numpy(dtype=float)
     judged = _p_values(parts, rows, "residual_p", market["ts"], as_of)
     notes = [
