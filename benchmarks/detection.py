@@ -1,9 +1,10 @@
 """Planted anomalies found by the judge and by PyOD's detectors, on the same bars, in one run.
 
-VUS-PR (mean over instruments) and event average precision (all plants together). PyOD's models
-get what its users mostly give them, returns, and are fitted on the whole series that they
-score: they may look ahead, the judge may not. Without a folder of candles a simulated market
-is planted.
+VUS-PR (mean over instruments) and event average precision (all plants together), of the bars
+that the data checks let through and the judge decided: what the checks keep aside counts for
+nobody. PyOD's models get what its users mostly give them, returns, and are fitted on the whole
+series that they score: they may look ahead, the judge may not. Without a folder of candles a
+simulated market is planted.
 """
 
 import argparse
