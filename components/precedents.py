@@ -32,11 +32,11 @@ def what_followed(followed: Sequence[Followed], n_alike: int, interval: str) -> 
         f"({_signed(each.move_low)} to {_signed(each.move_high)})"
         for each in moved
     ]
+    if moved:
+        told[-1] += ", which is the past and no forecast"
     still = [str(each.n_bars) for each in followed if each not in moved]
-    if len(still) == len(followed):
+    if still:
         told.append(f"no pattern in returns over {_or(still)} {word}")
-    elif still:
-        told.append(f"no pattern in returns over {_or(still)}")
     return "; ".join(told)
 
 

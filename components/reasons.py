@@ -32,6 +32,9 @@ LEAST_VOLUMES = 20
 # An own part that is rarer than this is more than the market's move.
 BEYOND = 0.05
 
+# So many times more unusual than the return is worth a word.
+BY_FAR = 1.25
+
 # From so many deviations on a number is worth a word; words by the size of a deviation.
 NOTABLE = 2.0
 HEIGHTS = ((4.0, "extremely "), (3.0, "very "), (NOTABLE, ""), (1.0, "rather "))
@@ -64,7 +67,7 @@ def within(body: float, body_z: float, return_z: float) -> str:
     if math.isnan(body):
         return ""
     told = f"from open to close it {_went(body)}"
-    if abs(body_z) > max(abs(return_z), NOTABLE):
+    if abs(body_z) > max(BY_FAR * abs(return_z), NOTABLE):
         return f"{told}, {times(abs(body_z))} times what is usual"
     return told
 

@@ -14,8 +14,9 @@ from components import reasons
 from components.detectors import DETECTORS
 from components.explain import Evidence, as_correction, briefly, correction, explain
 from components.headlines import discoveries, headline, market_headline, market_notes
+from components.precedents import what_followed
 from components.reasons import AMPLITUDE
-from components.records import Failure, alert_from_json, alert_to_json
+from components.records import Failure, Followed, alert_from_json, alert_to_json
 from components.stances import in_words, stances
 from components.trouble_words import data_notes
 from components.words import clean, ordinal, percent, price, probability, share
@@ -245,6 +246,29 @@ def test_a_view_that_lacks_bars_says_how_many():
     (view,) = stances((name,), scores(BARS, {}), 0.016, {}, young)
     assert view.why == "needs 1 more bar"
     assert in_words((view, view), 0, 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("five", "words"),
+    [
+        ((-0.01, 0.02), "; no pattern in returns over 1, 5 or 20 days"),
+        (
+            (0.004, 0.02),
+            "; return over 5 days +1.2 % on average (+0.4 % to +2.0 %), which is the past and no "
+            "forecast; no pattern in returns over 1 or 20 days",
+        ),
+    ],
+)
+def test_no_pattern_is_said_where_the_interval_holds_zero(five, words):
+    """And where it does not, that it is no forecast."""
+    spans = [
+        Followed(n, 1.4, 1.2, 1.6, 0.012, *(five if n == 5 else (-0.01, 0.02))) for n in (1, 5, 20)
+    ]
+    assert what_followed(spans, 25, "1d") == (
+        "after the 25 most similar, volatility over 5 days was 1.4 times the one known before "
+        f"(95 % interval 1.2 to 1.6){words}"
+    )
+    assert what_followed((), 3, "1d") == ""
 
 
 def test_the_baseline_is_told_in_the_words_of_its_rule():
