@@ -128,6 +128,9 @@ class Reference:
 TAIL = 0.1
 # The shape is shrunk as if the usual one had been seen in so many excesses.
 SHRINKAGE = 50.0
+# The mean excess is at least this share of the way from the median to the tail: where many
+# scores are equal, a tail could else come out as thin as rounding.
+LEAST_TAIL = 0.05
 # Beyond these a fitted shape is noise.
 SHAPES = (-0.1, 0.6)
 
@@ -159,15 +162,20 @@ def _refer(
             is_enough = held >= least[1] or held == total
             n_reference[i, t] = held if is_enough else total
             if total >= least[0] and is_enough:
-                reference = past[i, own, :held]
-                at_least = _at_least(reference, score)
+                if is_ordered[own]:
+                    at_least = held - np.searchsorted(ordered[own, :held], score)
+                else:
+                    at_least = _at_least(past[i, own, :held], score)
                 if not is_ordered[own] and at_least <= _n_tail(held):
-                    ordered[own, :held] = np.sort(reference)
+                    ordered[own, :held] = np.sort(past[i, own, :held])
                     is_ordered[own] = True
                 p[i, t] = _p_value(ordered[own, :held], at_least, score, usual_shape)
             elif total >= least[0]:
-                reference = np.sort(_pooled(past[i], n[i], pool))
-                p[i, t] = _p_value(reference, _at_least(reference, score), score, usual_shape)
+                reference = _pooled(past[i], n[i], pool)
+                at_least = _at_least(reference, score)
+                if at_least <= _n_tail(total):
+                    reference = np.sort(reference)
+                p[i, t] = _p_value(reference, at_least, score, usual_shape)
             if enters[i, t]:
                 place = n[i, own] % window
                 if is_ordered[own]:
@@ -232,7 +240,8 @@ def _p_value(ordered: Singles, at_least: int, score: np.float32, usual_shape: fl
     shape = 2 - mean / slack if slack > 1e-12 else 0.0
     weight = k / (k + SHRINKAGE)
     shape = min(max(weight * shape + (1 - weight) * usual_shape, SHAPES[0]), SHAPES[1])
-    y = (np.float64(score) - threshold) / (mean * (1 - shape))
+    body = threshold - np.float64(ordered[n // 2])
+    y = (np.float64(score) - threshold) / (max(mean, LEAST_TAIL * body) * (1 - shape))
     survival = np.exp(-y) if abs(shape) < 1e-6 else max(1 + shape * y, 1e-6) ** (-1 / shape)
     return float(max(k / n * survival, LEAST_P))
 

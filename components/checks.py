@@ -36,10 +36,10 @@ CHECKS: Final[dict[str, Check]] = {
     "repeated_bar": row_checks.repeated_bar,
     "conflicting_copy": row_checks.conflicting_copy,
     "duplicate_bar": row_checks.duplicate_bar,
-    "copied_bar": row_checks.copied_bar,
     "hundredfold": row_checks.hundredfold,
     "split_not_applied": row_checks.split_not_applied,
     "other_instrument": row_checks.other_instrument,
+    "copied_bar": row_checks.copied_bar,
 }
 
 

@@ -137,15 +137,22 @@ def _n_alike(products: Array, view: int, speaking: int, same: float) -> int:
 
 @njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _cast(p: Array, weight: Array, kth: Array) -> None:
-    order = np.argsort(p)
-    total, k = 0.0, 0
-    for v in order:
-        total += weight[v]
+    total, k, least = 0.0, 0, -1.0
+    while k < len(kth):
+        # The next larger p, and the votes of all who have it.
+        value = np.inf
+        for v in range(len(p)):
+            if weight[v] > 0 and least < p[v] < value:
+                value = p[v]
+        if value == np.inf:
+            return
+        for v in range(len(p)):
+            total += weight[v] if p[v] == value else 0.0
         # A third of a vote three times is a whole one.
         while k < len(kth) and total >= k + 1 - 1e-9:
-            if weight[v] > 0:
-                kth[k] = p[v]
+            kth[k] = value
             k += 1
+        least = value
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]

@@ -34,6 +34,10 @@ VIEW = Reference(window=700, min_reference=60, n_regimes=3)
 VOTE = Reference(window=700, min_reference=100, n_regimes=3)
 ALONE = Reference(window=700, min_reference=250, n_regimes=3)
 
+# At which multiple of the rate one, two and three votes count. A single one is only recorded, so
+# the net is wide; a third mostly comes with the second, so it must be surer to say more.
+REACH = (3.0, 1.0, 0.5)
+
 # Channels in which only a high value is odd; in the others either sign is.
 HIGH_SIDED = ("range", "volume", "excursion")
 
@@ -117,7 +121,7 @@ class Ensemble:
             ARITHMETIC,
             self.alerts_per_year,
             self.quorum,
-            (Channels(), CHANNEL, OwnPast(), VIEW, Poll(), VOTE, ALONE, KeptRate()),
+            (Channels(), CHANNEL, OwnPast(), VIEW, Poll(), VOTE, ALONE, REACH, KeptRate()),
             [(name, DETECTORS[name], calibration_of(name)) for name in self.detectors],
         ]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
@@ -357,9 +361,10 @@ def _features(name: str) -> tuple[str, ...]:
 
 
 def _levels(votes_p: Array, in_force: Array, alert: Flags, quorum: int) -> Ints:
-    """0 to 3: how many votes were cast at the rate in force; an alert has its quorum."""
-    cast = _at_most(votes_p, in_force)
-    low, medium, high = cast
+    """0 to 3: how many votes were cast; an alert has its quorum."""
+    low, medium, high = (
+        _at_most(p, reach * in_force) for p, reach in zip(votes_p, REACH, strict=True)
+    )
     level = np.where(medium, np.where(high, 3, 2), np.where(low, 1, 0))
     return np.where(alert, np.maximum(level, quorum), level).astype(np.int64)
 
@@ -429,9 +434,10 @@ def score_rows(
 ) -> pd.DataFrame:
     """The scores of a panel as rows of the ``scores`` table; bars without a score are absent."""
     tables = []
-    for name, score, p, n in zip(
-        detectors, judged.score, judged.p, judged.n_reference, strict=True
-    ):
+    # A detector entered twice is one: its scores are kept once.
+    for name in dict.fromkeys(detectors):
+        seat = detectors.index(name)
+        score, p, n = judged.score[seat], judged.p[seat], judged.n_reference[seat]
         series, bars = np.nonzero(~np.isnan(score))
         tables.append(
             pd.DataFrame(

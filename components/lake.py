@@ -125,9 +125,7 @@ class Lake:
         at = pd.to_datetime(_state_stamp(fitting[-1]), format=STAMP, utc=True)
         return at, self.objects.get(fitting[-1])
 
-    def put_state_part(
-        self, fingerprint: str, as_of: pd.Timestamp, part: int, body: bytes
-    ) -> None:
+    def put_state_part(self, fingerprint: str, as_of: pd.Timestamp, part: int, body: bytes) -> None:
         """Keep one part of the state carried behind ``as_of``."""
         self.objects.put(state_part(fingerprint, as_of, part), body)
 

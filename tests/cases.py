@@ -8,11 +8,12 @@ from components.detectors.base import Detector
 
 @dataclass(frozen=True)
 class DetectorCase:
-    """A detector, and the laws that it does not keep, each with the reason."""
+    """A detector, what it takes, and the laws that it does not keep, each with the reason."""
 
     id: str
     detector: Detector
     exempt: tuple[tuple[int, str], ...] = ()
+    takes: str = "moves"
 
     def is_exempt(self, law: int) -> bool:
         """Whether the case does not keep a law."""
@@ -30,6 +31,17 @@ DETECTOR_CASES = [
         DETECTORS["dual_stream"],
         exempt=((4, "the peer's rule reads all history"),),
     ),
+    DetectorCase("gmm", DETECTORS["gmm"]),
+    DetectorCase("isolation_forest", DETECTORS["isolation_forest"]),
+    DetectorCase("kmeans", DETECTORS["kmeans"]),
+    DetectorCase("knn", DETECTORS["knn"]),
+    DetectorCase(
+        "market",
+        DETECTORS["market"],
+        exempt=((8, "truncated: bars on which no channel is odd all score 0"),),
+        takes="p-values",
+    ),
+    DetectorCase("pump", DETECTORS["pump"], takes="p-values"),
     DetectorCase("volatility_zscore", DETECTORS["volatility_zscore"]),
 ]
 

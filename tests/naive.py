@@ -84,3 +84,111 @@ def vus_pr(flags, scores, longest):
             before = recall
         areas.append(area)
     return np.mean(areas)
+
+
+def level_units(x, mean=0.94, spread=0.97, cap=5.0, warm_up=30):
+    """A log level in units of its own recent mean and deviation, for one series."""
+    z = np.full(len(x), np.nan)
+    m = v = 0.0
+    for t, value in enumerate(x):
+        error = value - m
+        if t < warm_up:
+            if t:
+                v += (error**2 - v) / t
+            m = np.mean(x[: t + 1])
+        else:
+            z[t] = error / np.sqrt(v)
+            cut = np.clip(error, -cap * np.sqrt(v), cap * np.sqrt(v))
+            m += (1 - mean) * cut
+            v = spread * v + (1 - spread) * cut**2
+        v = max(v, 1e-6)
+    return z
+
+
+def market_residual(r, market, memory=0.98, warm_up=60, cap=5.0):
+    """What the market leaves of a return, over its own scale; z and the market's share."""
+    z, share = np.full(len(r), np.nan), np.full(len(r), np.nan)
+    rest_of = []
+    f = g = 0.0
+    for t in range(len(r)):
+        weights = memory ** np.arange(t - 1, -1, -1) * (1 - memory)
+        xx = 1e-8 * memory**t + np.sum(weights * market[:t] ** 2)
+        beta = np.sum(weights * r[:t] * market[:t]) / xx if t >= 30 else 1.0
+        share[t] = beta * market[t]
+        rest = r[t] - share[t]
+        rest_of.append(rest)
+        if t < warm_up:
+            f = g = np.mean(np.square(rest_of))
+            continue
+        s = np.sqrt((f + g) / 2)
+        z[t] = rest / s
+        square = min(rest**2, (cap * s) ** 2)
+        f = 0.94 * f + 0.06 * square
+        g = 0.985 * g + 0.015 * square
+    return z, share
+
+
+def tail_p(past, score, usual_shape=0.15):
+    """Rank below the 90 % quantile, generalised Pareto tail beyond it."""
+    ordered = np.sort(np.float32(past)).astype(float)
+    score = float(np.float32(score))
+    n = len(ordered)
+    k = max(int(0.1 * n), 8)
+    at_least = np.sum(ordered >= score)
+    if at_least > k:
+        return (1 + at_least) / (n + 1)
+    threshold = ordered[n - k - 1]
+    y = ordered[n - k :] - threshold
+    b0, b1 = y.mean(), np.mean(y * (1 - (np.arange(1, k + 1) - 0.35) / k))
+    if b0 == 0:
+        return (1 + at_least) / (n + 1)
+    shape = 2 - b0 / (b0 - 2 * b1) if b0 - 2 * b1 > 1e-12 else 0.0
+    shape = (k * shape + 50 * usual_shape) / (k + 50)
+    shape = min(max(shape, -0.1), 0.6)
+    b0 = max(b0, 0.05 * (threshold - ordered[n // 2]))
+    tail = max(1 + shape * (score - threshold) / (b0 * (1 - shape)), 1e-6) ** (-1 / shape)
+    return max(k / n * tail, 1e-12)
+
+
+def reference_p(scores, regime, window, min_reference, n_regimes, least_regime):
+    """Each score among the past ones of its regime, or of all when these are few."""
+    p = np.full(len(scores), np.nan)
+    past = [[] for _ in range(n_regimes)]
+    for t, score in enumerate(scores):
+        if np.isnan(score):
+            continue
+        own = past[regime[t]][-window:]
+        everything = [s for each in past for s in each[-window:]]
+        if len(everything) >= min_reference:
+            p[t] = tail_p(own if len(own) >= least_regime else everything, score)
+        past[regime[t]].append(score)
+    return p
+
+
+def kept_rate(p, regime, rate, gain=0.5, reach=3.0, share=0.5):
+    """Alerts and the rate in force, one correction for all bars and one a regime."""
+    common, own = 0.0, [0.0, 0.0, 0.0]
+    alert, in_force = np.zeros(len(p), dtype=bool), np.full(len(p), np.nan)
+    for t, value in enumerate(p):
+        if np.isnan(value):
+            continue
+        k = regime[t]
+        in_force[t] = min(rate * np.exp((1 - share) * common + share * own[k]), 1.0)
+        alert[t] = value <= in_force[t]
+        step = gain * (rate - alert[t])
+        common = np.clip(common + step, -reach, reach)
+        own[k] = np.clip(own[k] + step, -reach, reach)
+    return alert, in_force
+
+
+def kth_vote(p, groups, k):
+    """The p at which the k-th independent vote is cast; views of one group share a vote."""
+    order = sorted(v for v in range(len(p)) if not np.isnan(p[v]))
+    for value in sorted(p[v] for v in order):
+        weight = 0.0
+        for v in order:
+            if p[v] <= value:
+                weight += 1 / sum(groups[w] == groups[v] for w in order)
+        if weight >= k - 1e-9:
+            return value
+    return np.nan

@@ -36,7 +36,7 @@ def market(tmp_path_factory):
     """Two instruments' files, one of which falls by a fifth on the last day."""
     world = World(tmp_path_factory.mktemp("market"), "")
     for symbol, crash in (("AAA", 0.2), ("BBB", 0)):
-        world.put(symbol, history(symbol, n_bars=300, crash=crash))
+        world.put(symbol, history(symbol, n_bars=400, crash=crash))
     return world.files
 
 

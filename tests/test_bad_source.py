@@ -32,7 +32,7 @@ def no_waiting(postgres_server):
         yield
 
 
-def bars(symbol, n_bars=300, **options):
+def bars(symbol, n_bars=400, **options):
     """An instrument's candles as the stand-in takes them."""
     frame = history(symbol, n_bars=n_bars, **options)
     frame.columns = [name.lower() for name in frame.columns]
@@ -192,8 +192,8 @@ CROWD = [f"S{n:02}" for n in range(50)]
 
 def test_one_of_fifty_fails_and_the_others_are_judged_and_told(world):
     """The failed one is named in the same message; a repeated run tells nothing again."""
-    answers = usual(*CROWD, n_bars=330)
-    answers["S07"] = chart("S07", bars("S07", n_bars=330, crash=0.3))
+    answers = usual(*CROWD, n_bars=420)
+    answers["S07"] = chart("S07", bars("S07", n_bars=420, crash=0.3))
     answers["S13"] = SERVER_ERROR
     for _ in range(2):
         summary, _ = run(world, answers, alerts_per_year=4)
@@ -237,5 +237,5 @@ def test_what_a_person_sees_of_a_failed_instrument(world):
     (line,) = seen.said
     assert line.startswith("failed: GONE: Yahoo knows no such instrument (HTTP 404)")
     assert "Traceback" not in seen.err
-    assert "candles new 300" in seen.out
+    assert "candles new 400" in seen.out
     assert json.dumps("GONE: ")[1:-1] in seen.out

@@ -37,7 +37,7 @@ def table_of(closes, symbol="VOD.L", first=FIRST):
     ts = CALENDARS.expected(symbol, "1d", utc(first), utc(first) + pd.Timedelta(days=2 * n + 10))
     close = np.asarray(closes, dtype=float)
     numbers = dict.fromkeys(("open", "high", "low", "close"), close)
-    return candles_frame(ts[:n], {**numbers, "volume": np.full(n, 1000.0)})
+    return candles_frame(ts[:n], {**numbers, "volume": 1000.0 + np.arange(n)})
 
 
 def judged(table, *, symbol="VOD.L", splits=None, dividends=None, stored=None, **reply):
@@ -298,3 +298,18 @@ def test_replies_without_rows_are_well():
     """A header without rows gives three empty tables in their columns."""
     for table in judged(table_of([])):
         assert table.empty
+
+
+def test_a_bar_said_again_is_kept_aside():
+    """A hanging feed repeats its last close and volume; a halt trades nothing, and may be flat."""
+    table = bars(8)
+    for line in (4, 5):
+        table.loc[line, ["open", "high", "low", "close"]] = table.loc[3, "close"]
+        table.loc[line, "volume"] = table.loc[3, "volume"]
+    good, _, quarantine = check(table)
+    assert quarantine["check_name"].tolist() == ["copied_bar"] * 2
+    assert quarantine["line"].tolist() == [4, 5]
+    table.loc[[4, 5], "volume"] = 0.0
+    good, _, quarantine = check(table)
+    assert len(good) == 8
+    assert len(quarantine) == 0

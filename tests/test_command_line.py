@@ -39,7 +39,7 @@ def quick_server(postgres_server):
 def town(world):
     """Two instruments, one of which fell by a fifth."""
     for symbol, crash in (("AAA", 0.2), ("BBB", 0)):
-        world.put(symbol, history(symbol, n_bars=300, crash=crash))
+        world.put(symbol, history(symbol, n_bars=400, crash=crash))
     return world
 
 
@@ -113,7 +113,7 @@ def test_a_run_and_what_is_said_of_its_alert(town):
 def test_status_for_a_person_and_for_a_program(town):
     """The same four tables."""
     for symbol in ("AAA", "BBB"):
-        frame = history(symbol, n_bars=300)
+        frame = history(symbol, n_bars=400)
         frame.loc[5, "High"] = 1
         day = frame.loc[5, "Date"]
         town.put(symbol, frame)
@@ -163,7 +163,7 @@ def test_a_backfill_that_was_interrupted_asks_only_for_what_is_missing(town):
     assert broken.said[0].startswith("failed: CCC: ")
     asked = "select symbol, count(*) as n from raw_objects group by 1 order by 1"
     assert town.query(asked).to_dict("records") == [{"symbol": "AAA", "n": 1}]
-    town.put("CCC", history("CCC", n_bars=300))
+    town.put("CCC", history("CCC", n_bars=400))
     whole = tremor(town, *since, *symbols)
     assert whole.code == 0
     assert town.query(asked).to_dict("records") == [

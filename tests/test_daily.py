@@ -240,7 +240,7 @@ def test_young_instruments_are_undecided_with_the_bars_that_lack(world):
         ts=LAST.to_pydatetime(),
     )
     assert rows["verdict"].tolist() == ["undecided"] * 2
-    assert rows["bars_lacking"].tolist() == [281 - 99, 281]
+    assert rows["bars_lacking"].tolist() == [341 - 99, 341]
 
 
 def test_a_missing_bar_is_told_as_data_trouble_and_a_weekend_is_not(world):

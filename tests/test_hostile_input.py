@@ -117,7 +117,7 @@ def test_a_mistake_is_answered_with_one_line(name, tmp_path, postgres_server):
 )
 def test_a_bad_file_among_good_ones_is_named_and_the_others_are_judged(content, words, world):
     """Exit code 3; a short line for it, and no traceback."""
-    world.put("AAA", history("AAA", n_bars=300))
+    world.put("AAA", history("AAA", n_bars=400))
     world.put("BAD", history("AAA", n_bars=3)).write_bytes(content)
     seen = tremor(world, "run", "--as-of", AS_OF)
     assert seen.code == 3
@@ -131,7 +131,7 @@ def test_a_bad_file_among_good_ones_is_named_and_the_others_are_judged(content, 
 
 def test_a_cell_of_ten_megabytes_is_kept_aside_and_cut_short(world):
     """A row without a readable date is told as data trouble; the file's other rows count."""
-    good = history("AAA", n_bars=300)
+    good = history("AAA", n_bars=400)
     path = world.put("AAA", good)
     path.write_bytes(path.read_bytes() + b"x" * 10_000_000 + b",1,1,1,1,1\n")
     seen = tremor(world, "run", "--as-of", AS_OF)

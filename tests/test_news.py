@@ -84,6 +84,8 @@ def split_history(is_null):
     frame = frame.assign(Dividends=0.0, **{"Stock Splits": 0.0})
     frame.loc[day, "Stock Splits"] = 4.0
     frame[["Open", "High", "Low", "Close"]] /= 4
+    # Before the split because Yahoo restates them, after it because there are more shares.
+    frame["Volume"] *= 4
     if is_null:
         frame.loc[day, ["Open", "High", "Low", "Close"]] = float("nan")
     return frame

@@ -59,7 +59,7 @@ class HistoricalDistances:
 
     def score(self, panel: Array) -> Array:
         """Scores in standard deviations; NaN before ``min_history`` whole bars."""
-        whole = ~np.isnan(panel).any(axis=2, keepdims=True)
+        whole = np.asarray(~np.isnan(panel).any(axis=2, keepdims=True))
         x = np.where(whole, panel, 0.0)
         n = _before(whole.astype(float))
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -19,7 +19,9 @@ def event_study(told: Told, seed: int = 0) -> dict[str, Any]:
     -------
     dict
         ``volatility_ratio``: mean of (root mean square return over the next five bars) /
-        (volatility known before the alert's bar); ``return``: mean return over these bars;
+        (volatility known before the alert's bar), over the same mean of all judged bars: a
+        root of so few squares comes out too small, alert or not, and that mean,
+        ``usual_ratio``, is what a right forecast shows; ``return``: mean return over these bars;
         ``reversal``: the same, counted against the alert's own direction. Each with a 95 %
         ``interval`` by resampling whole calendar months, as shocks come together.
     """
@@ -35,15 +37,28 @@ def event_study(told: Told, seed: int = 0) -> dict[str, Any]:
     ratio = np.sqrt((after**2).mean(axis=1)) / scale
     gain = np.prod(1 + after, axis=1) - 1
     against = -np.sign(told.move[series, bars]) * gain
-    mean, interval = block_mean(ratio, months, seed)
+    usual = _usual_ratio(told)
+    mean, interval = block_mean(ratio / usual, months, seed)
     return {
         "volatility_ratio": mean,
         "interval": interval,
+        "usual_ratio": usual,
         "n": len(ratio),
         "bars": HORIZON,
         "return": _with_words(gain, months, seed),
         "reversal": _with_words(against, months, seed),
     }
+
+
+def _usual_ratio(told: Told) -> float:
+    """The mean over all judged bars of what is asked of the alerts."""
+    if told.ts.shape[1] <= HORIZON:
+        return float("nan")
+    later = np.lib.stride_tricks.sliding_window_view(told.move[:, 1:] ** 2, HORIZON, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.sqrt(later.mean(axis=2)) / told.scale[:, : later.shape[1]]
+    known = np.isfinite(ratio) & told.is_decided[:, : later.shape[1]]
+    return float(ratio[known].mean()) if known.any() else float("nan")
 
 
 def _with_words(values: Array, months: Ints, seed: int) -> dict[str, Any]:
