@@ -177,11 +177,16 @@ def _refer(
                     reference = np.sort(reference)
                 p[i, t] = _p_value(reference, at_least, score, usual_shape)
             if enters[i, t]:
-                place = n[i, own] % window
-                if is_ordered[own]:
-                    _replace(ordered[own], held, past[i, own, place], score)
-                past[i, own, place] = score
+                _remember(past[i, own], ordered[own], is_ordered[own], n[i, own], score)
                 n[i, own] += 1
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _remember(past: Singles, ordered: Singles, is_ordered: bool, n: int, score: np.float32) -> None:
+    place = n % len(past)
+    if is_ordered:
+        _replace(ordered, min(n, len(past)), past[place], score)
+    past[place] = score
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
@@ -323,7 +328,7 @@ class KeptRate:
 
     gain: float = 0.5
     reach: float = 3.0
-    regime_share: float = 0.5
+    regime_share: float = 0.7
 
     def start(self, n_series: int) -> State:
         """No correction yet: one for all bars, then one a regime."""

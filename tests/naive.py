@@ -165,7 +165,7 @@ def reference_p(scores, regime, window, min_reference, n_regimes, least_regime):
     return p
 
 
-def kept_rate(p, regime, rate, gain=0.5, reach=3.0, share=0.5):
+def kept_rate(p, regime, rate, gain=0.5, reach=3.0, share=0.7):
     """Alerts and the rate in force, one correction for all bars and one a regime."""
     common, own = 0.0, [0.0, 0.0, 0.0]
     alert, in_force = np.zeros(len(p), dtype=bool), np.full(len(p), np.nan)
