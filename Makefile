@@ -36,6 +36,7 @@ lint: .venv/.dev  ## Style, types, import contracts, Dockerfile
 
 bench: .venv/.dev  ## The benchmarks; each prints ratios
 	@$(BIN)/python -m benchmarks.load_candles
+	@$(BIN)/python -m benchmarks.judgement
 	@$(BIN)/python -m benchmarks.daily_run
 	@$(BIN)/python -m benchmarks.start_up
 

@@ -1,8 +1,9 @@
 """A day's run over many instruments, from parse to verdicts, with short and with long history.
 
-The history is made by a seeded generator and judged once (not timed). Then one new day comes
-in as a provider's replies, and the run from parsing them to its verdicts is timed, in a process
-of its own, with half of the history and with all of it in the warehouse.
+The history of 250 instruments is made by a seeded generator and judged once (not timed); the
+others have the same history under their own names, and the same carried state. Then one new day
+comes in as a provider's replies, and the run from parsing them to its verdicts is timed, in a
+process of its own, with half of the history and with all of it in the warehouse.
 """
 
 import argparse
@@ -17,10 +18,12 @@ import numpy as np
 import pandas as pd
 
 from components import steps
+from components.carried import Snapshot
 from components.embedded import close_embedded, open_embedded
 from components.records import CandleRequest, Parsed, RawBatch, RawReply
 from components.sessions import Calendars
 from components.settings import Settings
+from components.steps.carrying import GROUP, read_group, updated, write_group
 from components.steps.gather import BATCH
 from components.tables import CANDLES
 from components.wiring import open_parts
@@ -39,7 +42,9 @@ class Generated:
         """One bar of one instrument, as bytes."""
         random = np.random.default_rng([7, *request.symbol.encode()])
         close = 100 * float(np.exp(0.01 * random.standard_t(4)))
-        bar = [request.until.isoformat(), 100.0, max(close, 100.0), min(close, 100.0), close, 1e6]
+        high, low = 1.002 * max(close, 100.0), 0.998 * min(close, 100.0)
+        volume = round(1e6 * float(np.exp(0.4 * random.standard_normal())))
+        bar = [request.until.isoformat(), 100.0, high, low, close, volume]
         body = json.dumps(bar).encode()
         as_of = request.as_of
         return RawReply(self.name, request, f"made:{request.symbol}", 200, as_of, body)
@@ -74,7 +79,7 @@ def settings_of(folder: Path, url: str, n_symbols: int) -> Settings:
 
 
 def fill(folder: Path, url: str, n_symbols: int, n_bars: int) -> None:
-    """Put ``n_bars`` bars of every instrument into the warehouse, and judge them."""
+    """Put ``n_bars`` bars of every instrument into the warehouse, and the state behind them."""
     days = Calendars().expected("S00000", "1d", LAST - pd.Timedelta(days=3 * n_bars), LAST)[
         -n_bars:
     ]
@@ -82,19 +87,27 @@ def fill(folder: Path, url: str, n_symbols: int, n_bars: int) -> None:
     as_of = LAST + pd.Timedelta(hours=6)
     with open_parts(settings, as_of) as parts:
         symbols = parts.watch.symbols
-        for first in range(0, n_symbols, 400):
-            parts.warehouse.upsert(CANDLES, _candles(symbols[first : first + 400], days, as_of))
+        for first in range(0, n_symbols, GROUP):
+            parts.warehouse.upsert(CANDLES, _candles(symbols[first : first + GROUP], days, as_of))
             print(f"\rfilling {first / n_symbols:.0%}", end="", file=sys.stderr)
-        carried, pieces = steps.recall(parts, as_of)
-        for piece in pieces:
-            carried, _ = steps.judge(parts, carried, piece)
-            print(f"\rjudging {piece.symbols[0]}   ", end="", file=sys.stderr)
+        steps.market(parts, as_of)
+        ledger, pieces = steps.recall(parts, as_of)
+        print("\rjudging    ", end="", file=sys.stderr)
+        carried, _ = steps.judge(parts, ledger, next(pieces))
+        first_group, judged = read_group(parts, carried, 0), carried.take(symbols[:GROUP])
+        for group in range(1, -(-n_symbols // GROUP)):
+            own = symbols[group * GROUP : (group + 1) * GROUP]
+            alike = first_group.take(symbols[: len(own)]).state
+            carried = write_group(parts, carried, group, Snapshot(own, alike), as_of)
+            counts = judged.take(symbols[: len(own)]).state
+            counts = {name: counts[name] for name in ("last_ts", "n_bars", "decided", "told")}
+            carried = updated(carried, Snapshot(own, counts))
         steps.keep(parts, carried, as_of)
     print("\r" + " " * 30 + "\r", end="", file=sys.stderr)
 
 
 def _candles(symbols, days, known_at):
-    random = np.random.default_rng([len(days), *symbols[0].encode()])
+    random = np.random.default_rng(len(days))
     moves = 0.01 * random.standard_t(4, (len(symbols), len(days)))
     close = 100 * np.exp(np.cumsum(moves, axis=1) - moves.sum(axis=1, keepdims=True))
     open_ = np.concatenate([np.full((len(symbols), 1), 100.0), close[:, :-1]], axis=1)
@@ -105,10 +118,10 @@ def _candles(symbols, days, known_at):
             "interval": "1d",
             "ts": pd.DatetimeIndex(np.tile(days.to_numpy(), len(symbols)), tz="UTC"),
             "open": open_.ravel(),
-            "high": np.maximum(open_, close).ravel(),
-            "low": np.minimum(open_, close).ravel(),
+            "high": 1.002 * np.maximum(open_, close).ravel(),
+            "low": 0.998 * np.minimum(open_, close).ravel(),
             "close": close.ravel(),
-            "volume": 1e6,
+            "volume": np.round(1e6 * np.exp(0.4 * random.standard_normal(close.size))),
             "source": "generated",
             "known_at": known_at,
         }
@@ -134,6 +147,7 @@ def one_day(folder: Path, url: str, n_symbols: int) -> None:
             batch = RawBatch(source.name, tuple(replies[first : first + BATCH]))
             refined = _timed(seconds, steps.refine, parts, batch)
             _timed(seconds, steps.load, parts, refined)
+        _timed(seconds, steps.market, parts, as_of)
         carried, pieces = _timed(seconds, steps.recall, parts, as_of)
         for piece in pieces:
             carried, judged = _timed(seconds, steps.judge, parts, carried, piece)

@@ -49,12 +49,9 @@ def to_arrow(snapshot: Snapshot) -> bytes:
         columns[name] = flat if a.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, a.shape[1])
     table = pa.table(columns)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=_OPTIONS) as writer:
+    with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
-
-
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def from_arrow(body: bytes) -> Snapshot:

@@ -161,7 +161,9 @@ def write_group(
     parts: Parts, ledger: Snapshot, group: int, part: Snapshot, as_of: pd.Timestamp
 ) -> Snapshot:
     """Put new state into a group's file, and say in the ledger that it is there."""
-    held = read_group(parts, ledger, group)
+    members = np.array(ledger.symbols)[ledger.state["group"] == group]
+    is_whole = set(part.symbols) == set(members)
+    held = None if is_whole else read_group(parts, ledger, group)
     whole = part if held is None else merged(held, part)
     parts.lake.put_state_part(snapshot_key(parts), as_of, group, to_arrow(whole))
     written = ledger.state["written"].copy()
