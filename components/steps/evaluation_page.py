@@ -201,7 +201,7 @@ def _study_chart(methods: Mapping[str, Result]) -> Markup | None:
         [row["name"] for row in rows],
         [row["ratio"] for row in rows],
         [[_or_nan(bound) for bound in row["interval"]] for row in rows],
-        "volatility of the next five bars / volatility known before the alert",
+        "volatility of the next five bars / volatility known before, over the same of all bars",
     )
     return _data_uri(png)
 
