@@ -3,7 +3,10 @@ FROM python:3.11-slim-bookworm AS build
 COPY requirements.txt /build/
 RUN python -m venv /opt/tremor \
     && /opt/tremor/bin/pip install --no-cache-dir --no-compile --require-hashes -r /build/requirements.txt \
-    && /opt/tremor/bin/pip uninstall --yes pip setuptools
+    && /opt/tremor/bin/pip uninstall --yes pip setuptools \
+    # The packages' own tests and C++ headers: 65 MB that no run reads.
+    && find /opt/tremor/lib -type d -name tests -prune -exec rm -rf {} + \
+    && rm -rf /opt/tremor/lib/python3.11/site-packages/pyarrow/include
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/tremor --shell /usr/sbin/nologin tremor
