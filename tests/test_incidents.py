@@ -348,6 +348,27 @@ def test_labelled_bars_are_those_of_the_whole_incident_as_known_then(desk):
     assert at(DAYS[3]) == [("AAA", day, "data-error") for day in DAYS[:2]]
 
 
+def test_a_bar_behind_a_data_error_is_news_of_its_own(desk):
+    """It continues nothing that happened, and the label, older than the bar, is not said of it."""
+    run(desk, (DAYS[0], {"AAA": (3, 1e-9), "BBB": (3, 1e-9)}))
+    act(desk, "label", DAYS[0], label="data-error", symbol="AAA")
+    told = run(desk, (DAYS[1], {"AAA": MEDIUM, "BBB": MEDIUM}))
+    assert told == [anomaly(DAYS[1], "AAA")]
+    with at_work(desk, DAYS[2]) as parts:
+        rows = labelled_bars(parts.warehouse, SYMBOLS, "1d", noon_after(DAYS[2]))
+    assert rows["ts"].tolist() == [DAYS[0]]
+
+
+def test_a_bar_that_goes_on_after_a_label_is_not_labelled_by_it(desk):
+    """A person spoke of what was known: what followed may have been real."""
+    run(desk, (DAYS[0], {"AAA": HIGH}))
+    act(desk, "label", DAYS[0], label="expected", symbol="AAA")
+    run(desk, (DAYS[1], {"AAA": MEDIUM}))
+    with at_work(desk, DAYS[2]) as parts:
+        rows = labelled_bars(parts.warehouse, SYMBOLS, "1d", noon_after(DAYS[2]))
+    assert rows["ts"].tolist() == [DAYS[0]]
+
+
 def test_the_incidents_told_are_printed_beside_the_budget(desk):
     """Three bars of one incident count once."""
     run(desk, (DAYS[0], {"AAA": MEDIUM}))

@@ -72,8 +72,10 @@ def latest_ledger(
     ledger = Snapshot((*old.symbols, *new), state)
     # One that the last run did not watch may have bars that no run has judged.
     has_seen = state["seen"] == _us(found[0])
-    lost = _lost_groups(parts, ledger)
-    has_seen &= ~np.isin(state["group"], list(lost))
+    is_lost = np.isin(state["group"], list(_lost_groups(parts, ledger)))
+    has_seen &= ~is_lost
+    # Nothing is to be read or merged of a file that is not there.
+    state["written"][is_lost] = NEVER
     return found[0], ledger, {s for s, seen in zip(ledger.symbols, has_seen, strict=True) if seen}
 
 

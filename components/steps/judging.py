@@ -20,9 +20,10 @@ from components.steps.carrying import (
     with_groups,
     write_group,
 )
-from components.steps.labels import labelled_bars
+from components.steps.labels import data_errors
 from components.steps.market import with_market
 from components.steps.parts import Parts
+from components.steps.restarts import restarted
 from components.steps.splits import with_splits
 from components.tables import CANDLES, CHANNELS, SCORES, VERDICTS
 
@@ -44,8 +45,8 @@ class Piece:
 def recall(parts: Parts, as_of: pd.Timestamp) -> tuple[Snapshot, Iterator[Piece]]:
     """The carried ledger and the bars that became known after it, nothing later than as_of.
 
-    An instrument whose older bars, splits or labels changed since is judged again from its
-    first bar, as is everything when no state fits the settings.
+    An instrument whose past changed since is judged again from its first bar, as is everything
+    when no state fits the settings.
     """
     symbols, interval = tuple(sorted(parts.watch.symbols)), parts.watch.interval
     # Strictly before: a run repeated with the same as_of may have more bars than the first.
@@ -58,46 +59,13 @@ def recall(parts: Parts, as_of: pd.Timestamp) -> tuple[Snapshot, Iterator[Piece]
     new = parts.warehouse.changed_since(at, as_of, list(symbols), interval)
     every = pd.Series(pd.DatetimeIndex(carried.state["last_ts"], tz="UTC"), index=carried.symbols)
     last = every[list(symbols)]
-    is_late = new["ts"] <= new["symbol"].map(last)
-    restart = set(new.loc[is_late, "symbol"]) | _with_new_splits(parts, at, as_of, last)
-    restart |= _with_new_labels(parts, at, as_of, last)
+    restart = restarted(parts, last, new, at, as_of)
     unknown = set(symbols) - known
     restart |= unknown & set(parts.warehouse.last_ts(sorted(unknown), interval, as_of))
     if not parts.ensemble.is_carried:
         restart = set(symbols)
     onward = new[~new["symbol"].isin(restart)]
     return carried, _pieces(parts, carried, onward, last, tuple(sorted(restart)), as_of)
-
-
-def _with_new_splits(
-    parts: Parts, known_after: pd.Timestamp, as_of: pd.Timestamp, last: "pd.Series[pd.Timestamp]"
-) -> set[str]:
-    rows = parts.warehouse.query(
-        "select symbol, ts from actions where kind = 'split' "
-        "and known_at > %(after)s and known_at <= %(as_of)s and symbol = any(%(symbols)s)",
-        {
-            "after": known_after.to_pydatetime(),
-            "as_of": as_of.to_pydatetime(),
-            "symbols": list(last.index),
-        },
-    )
-    return set(rows.loc[rows["ts"] <= rows["symbol"].map(last), "symbol"])
-
-
-def _with_new_labels(
-    parts: Parts, made_after: pd.Timestamp, as_of: pd.Timestamp, last: "pd.Series[pd.Timestamp]"
-) -> set[str]:
-    """Instruments of which a bar became, or ceased to be, a data error in a person's eyes."""
-    symbols, interval = list(last.index), parts.watch.interval
-    now, then = (
-        labelled_bars(parts.warehouse, symbols, interval, instant)
-        for instant in (as_of, made_after)
-    )
-    errors = [
-        set(rows.loc[rows["label"] == "data-error", ["symbol", "ts"]].itertuples(index=False))
-        for rows in (now, then)
-    ]
-    return {symbol for symbol, _ in errors[0] ^ errors[1]}
 
 
 def _groups_of(ledger: Snapshot, symbols: tuple[str, ...]) -> dict[int, tuple[str, ...]]:
@@ -167,13 +135,10 @@ def _without_errors(parts: Parts, rows: pd.DataFrame, as_of: pd.Timestamp) -> pd
     later bars are compared with.
     """
     symbols = list(rows["symbol"].unique())
-    said = labelled_bars(parts.warehouse, symbols, parts.watch.interval, as_of)
-    wrong = said.loc[said["label"] == "data-error", ["symbol", "ts"]]
+    wrong = data_errors(parts.warehouse, symbols, parts.watch.interval, as_of)
     if not len(wrong):
         return rows
-    is_wrong = pd.MultiIndex.from_frame(rows[["symbol", "ts"]]).isin(
-        pd.MultiIndex.from_frame(wrong)
-    )
+    is_wrong = pd.MultiIndex.from_frame(rows[["symbol", "ts"]]).isin(wrong)
     return rows[~is_wrong]
 
 

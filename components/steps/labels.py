@@ -34,12 +34,14 @@ where l.action in ('snooze', 'acknowledge') and a.kind in ('anomaly', 'market', 
   and l.made_at <= %(as_of)s and a.interval = %(interval)s
 """
 
-# A label is said of an incident: of the bar that was told, and of those that continued it.
+# A label is said of an incident: of the bar that was told, and of those that had continued it
+# by then.
 LABELLED = """
 select distinct on (l.symbol, i.ts) l.symbol, i.ts, l.label, l.note, l.made_at, a.ts as told
 from labels l
 join alerts a on a.id = l.alert_id
 join incidents i on i.alert_id = l.alert_id and i.symbol = l.symbol
+  and i.known_at <= l.made_at
 where l.action = 'label' and l.made_at <= %(as_of)s and a.kind <> 'data'
   and l.symbol = any(%(symbols)s) and i.interval = %(interval)s
 order by l.symbol, i.ts, l.made_at desc, l.alert_id desc
@@ -67,6 +69,14 @@ def labelled_bars(
         LABELLED,
         {"symbols": list(symbols), "interval": interval, "as_of": as_of.to_pydatetime()},
     )
+
+
+def data_errors(
+    warehouse: Warehouse, symbols: Collection[str], interval: str, as_of: pd.Timestamp
+) -> pd.MultiIndex:
+    """Bars (symbol, ts) that a person found to be data errors, as known at ``as_of``."""
+    said = labelled_bars(warehouse, symbols, interval, as_of)
+    return pd.MultiIndex.from_frame(said.loc[said["label"] == "data-error", ["symbol", "ts"]])
 
 
 def last_labels(parts: Parts, symbols: Collection[str], as_of: pd.Timestamp) -> dict[str, str]:

@@ -7,13 +7,14 @@ import pandas as pd
 
 from components import incidents
 from components.incidents import Incident
-from components.steps.labels import quiet
+from components.steps.labels import data_errors, quiet
 from components.steps.parts import Parts
 
 # The anomalies of the last weeks by this judge, latest versions, each with its first verdict
 # and the verdict of the bar before.
 ANOMALIES = """
-select v.*, f.verdict as before, coalesce(p.verdict = 'anomaly', false) as follows
+select v.*, f.verdict as before, coalesce(p.verdict = 'anomaly', false) as follows,
+       p.ts as ts_before
 from verdicts v
 cross join lateral (
     select o.verdict from verdicts o
@@ -21,7 +22,7 @@ cross join lateral (
     order by o.known_at limit 1
 ) f
 left join lateral (
-    select o.verdict from verdicts o
+    select o.verdict, o.ts from verdicts o
     where o.symbol = v.symbol and o.interval = v.interval and o.judge = v.judge
       and o.ts < v.ts and o.known_at <= %(as_of)s
     order by o.ts desc, o.known_at desc limit 1
@@ -123,12 +124,12 @@ def news(parts: Parts, as_of: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame]
         "calendars": sorted({parts.calendars.of(symbol) for symbol in watched}),
     }
     wide = _market_wide(parts, span)
-    found = [_followed(parts, rows, span, as_of) for rows in (_anomalies(parts, span), wide)]
+    found = [_followed(parts, rows, span, as_of) for rows in (_anomalies(parts, span, as_of), wide)]
     return pd.concat([*found, _corrections(parts, span, as_of)], ignore_index=True), wide
 
 
-def _anomalies(parts: Parts, span: dict[str, Any]) -> pd.DataFrame:
-    rows = parts.warehouse.query(ANOMALIES, span)
+def _anomalies(parts: Parts, span: dict[str, Any], as_of: pd.Timestamp) -> pd.DataFrame:
+    rows = _without_errors(parts, parts.warehouse.query(ANOMALIES, span), span, as_of)
     begun = parts.warehouse.query(BEGUN, {**span, "symbols": sorted(set(rows["symbol"]))})
     first = {
         symbol: parts.calendars.last_closed(symbol, parts.watch.interval, pd.Timestamp(instant))
@@ -137,6 +138,18 @@ def _anomalies(parts: Parts, span: dict[str, Any]) -> pd.DataFrame:
     # Verdicts that are older than the levels have none.
     level = pd.to_numeric(rows["level"], errors="coerce").astype("float64")
     return rows.assign(kind="anomaly", level=level, is_fresh=incidents.is_fresh(rows, first))
+
+
+def _without_errors(
+    parts: Parts, rows: pd.DataFrame, span: dict[str, Any], as_of: pd.Timestamp
+) -> pd.DataFrame:
+    """Leave out the bars that were data errors: what comes behind them continues nothing."""
+    wrong = data_errors(parts.warehouse, span["symbols"], span["interval"], as_of)
+    is_wrong, is_behind = (
+        pd.MultiIndex.from_frame(rows[["symbol", ts]]).isin(wrong) for ts in ("ts", "ts_before")
+    )
+    rows = rows.assign(follows=rows["follows"].astype(bool) & ~is_behind)
+    return rows[~is_wrong].drop(columns="ts_before").reset_index(drop=True)
 
 
 def _market_wide(parts: Parts, span: dict[str, Any]) -> pd.DataFrame:
