@@ -26,11 +26,11 @@ from components.warehouse import Warehouse
 from tests.worlds import World
 
 # So few instruments a batch, that a run has several.
-BATCH = 2
+BATCH = 3
 
-# Steps of a run over two batches: plan, twice (fetch, refine, load), recall, judge, record, keep,
-# tell, close.
-N_STEPS = 13
+# Steps of a run over two batches: plan, twice (fetch, refine, load), market, recall, judge,
+# record, keep, tell, close.
+N_STEPS = 14
 
 
 def die() -> None:
@@ -177,12 +177,14 @@ PLACES = {
     "lake: half a body": lambda: half_written("", 1),
     "lake: before a body's link": lambda: linked(1),
     "lake: between two bodies": lambda: linked(1, after=True),
-    "lake: bodies there, manifest not": lambda: linked(3),
-    "lake: manifest there": lambda: linked(3, after=True),
-    "lake: half a Parquet file": lambda: half_written("", 4),
-    "lake: between two Parquet files": lambda: linked(4, after=True),
-    "lake: before the state's rename": lambda: renamed(1),
-    "lake: after the state's rename": lambda: renamed(1, after=True),
+    "lake: bodies there, manifest not": lambda: linked(4),
+    "lake: manifest there": lambda: linked(4, after=True),
+    "lake: half a Parquet file": lambda: half_written("", 5),
+    "lake: between two Parquet files": lambda: linked(5, after=True),
+    "lake: before the group's rename": lambda: renamed(1),
+    "lake: the group's state there, the ledger not": lambda: renamed(1, after=True),
+    "lake: before the ledger's rename": lambda: renamed(2),
+    "lake: after the ledger's rename": lambda: renamed(2, after=True),
     "warehouse: half of the candles copied": lambda: half_copied("candles"),
     "warehouse: before the candles' commit": lambda: committed("candles"),
     "warehouse: after the candles' commit": lambda: committed("candles", after=True),
@@ -193,12 +195,12 @@ PLACES = {
     "tell: before the alerts' commit": lambda: committed("alerts"),
     "tell: alerts stored, nothing sent": lambda: committed("alerts", after=True),
     "tell: half a mail": lambda: half_written(".part"),
-    "tell: before the mail's rename": lambda: renamed(2),
+    "tell: before the mail's rename": lambda: renamed(3),
     "tell: mail sent, delivery not noted": lambda: sent(1),
     "tell: delivery noted, console not told": lambda: committed("deliveries", 2, after=True),
     "tell: console told, delivery not noted": lambda: sent(2),
-    "close: report there, manifest not": lambda: renamed(3, after=True),
-    "close: half a manifest": lambda: renamed(4),
+    "close: report there, manifest not": lambda: renamed(4, after=True),
+    "close: half a manifest": lambda: renamed(5),
     "close: before the run's commit": lambda: committed("runs"),
     "close: after the run's commit": lambda: committed("runs", after=True),
 }

@@ -15,9 +15,12 @@ from components.objects import UNDER_WAY
 from components.steps import gather
 from tests.killed_run import BATCH, N_STEPS, PLACES
 from tests.terminal import hurry, run_sql
-from tests.worlds import DAY, LAST, MORNING, SYMBOLS, World, history
+from tests.worlds import DAY, LAST, MORNING, World, history
 
 ROOT = Path(__file__).parents[1]
+
+# Five of one calendar, so that they have a market.
+NAMES = ("AAA", "BBB", "CCC", "DDD-USD", "EEE", "FFF")
 
 
 class Killer:
@@ -61,7 +64,7 @@ def killer():
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
-    """The files of four instruments, one of which falls by a fifth on the last day."""
+    """The files of six instruments, one of which falls by a fifth on the last day."""
     world = World(tmp_path_factory.mktemp("market"), "")
     put_day(world, LAST, AAA=0.2)
     return world.files
@@ -69,8 +72,8 @@ def market(tmp_path_factory):
 
 def put_day(world, last, **crashes):
     """Write the files as they were after ``last``."""
-    for symbol in SYMBOLS:
-        frame = history(symbol, LAST, 330, crash=crashes.get(symbol, 0))
+    for symbol in NAMES:
+        frame = history(symbol, crash=crashes.get(symbol, 0))
         frame = frame[frame["Date"] <= f"{last:%Y-%m-%d}"]
         world.put(symbol, frame, last + pd.Timedelta(hours=30))
 
@@ -139,8 +142,9 @@ def test_a_place_that_is_not_reached_kills_nobody(killer, make_town, undisturbed
 # Where a first day is lost, kept, half told and told.
 DAYS = [
     4,
-    "warehouse: before the verdicts' commit",
     "warehouse: after the market's commit",
+    "warehouse: before the verdicts' commit",
+    "lake: the group's state there, the ledger not",
     "tell: before the alerts' commit",
     "tell: alerts stored, nothing sent",
     "tell: delivery noted, console not told",
@@ -159,9 +163,9 @@ def test_what_a_killed_run_did_not_tell_the_next_day_tells(place, killer, make_t
     town.settings = {"alerts_per_year": 2}
     put_day(town, LAST, AAA=0.2)
     assert killer.run(town, MORNING, place) == signal.SIGKILL
-    for symbol in SYMBOLS:
+    for symbol in NAMES:
         days = pd.date_range(LAST + DAY, LAST + DAY)
-        frame = history(symbol, LAST, 330, crash=0.2 if symbol == "AAA" else 0)
+        frame = history(symbol, crash=0.2 if symbol == "AAA" else 0)
         last = frame.iloc[-1:].assign(Date=days.strftime("%Y-%m-%d"), Open=frame["Close"].iloc[-1])
         last[["High", "Low"]] = [[last["Close"].iloc[0] * 1.002, last["Close"].iloc[0] * 0.998]]
         town.put(symbol, pd.concat([frame, last]), MORNING + 0.75 * DAY)
@@ -175,5 +179,5 @@ def test_what_a_killed_run_did_not_tell_the_next_day_tells(place, killer, make_t
     pending = town.query("select * from deliveries where delivered_at is null")
     assert len(pending) == 0
     once = town.query("select symbol, ts, count(*) as n from candles group by 1, 2 order by 3 desc")
-    assert len(once) == 4 * 331
+    assert len(once) == 6 * 401
     assert once["n"].iloc[0] == 1
