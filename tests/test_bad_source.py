@@ -111,7 +111,7 @@ def test_an_empty_answer_is_told_as_missing_data(answer, world):
 def test_nulls_in_the_middle_are_kept_aside_and_the_rest_counts(world):
     """The rows are not repaired; the hole is told, once."""
     candles = bars("AAA")
-    candles.loc[[100, 297], ["open", "high", "low", "close"]] = np.nan
+    candles.loc[[100, 397], ["open", "high", "low", "close"]] = np.nan
     for _ in range(2):
         run(world, {"AAA": chart("AAA", candles)})
     kept = world.query("select check_name, count(*) as n from quarantine group by 1")
@@ -119,7 +119,7 @@ def test_nulls_in_the_middle_are_kept_aside_and_the_rest_counts(world):
     assert any("2 rows failed null_price" in note for note in notes(world))
     assert any("1 bar missing (2024-03-08)" in note for note in notes(world))
     assert len(world.messages()) == 1
-    assert len(world.query("select 1 from candles")) == 298
+    assert len(world.query("select 1 from candles")) == 398
 
 
 def test_a_last_day_that_is_not_over_is_not_judged(world):
@@ -161,7 +161,7 @@ def test_a_split_between_two_runs_changes_no_old_bar_and_is_no_alert(world):
     summary, _ = run(world, {"AAA": chart("AAA", restated, splits=splits)}, MORNING + DAY)
     assert summary.exit_code == 0
     versions = world.query("select ts, count(*) as n from candles group by 1 order by 2 desc")
-    assert len(versions) == 301
+    assert len(versions) == 401
     assert versions["n"].iloc[0] == 1
     assert world.messages() == []
     close = world.query("select close from candles order by ts desc limit 1")["close"].iloc[0]

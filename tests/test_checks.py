@@ -148,7 +148,7 @@ def test_a_day_without_a_session_needs_volume():
 def test_of_two_rows_for_one_bar_the_last_wins():
     """An equal repetition is quiet, another value is told."""
     table = table_of([10, 11, 11, 12, 13])
-    table.loc[2, "ts"] = table.loc[1, "ts"]
+    table.loc[2] = table.loc[1]
     table.loc[4, "ts"] = table.loc[3, "ts"]
     candles, _, quarantine = judged(table)
     assert names(quarantine) == {"repeated_bar": 1, "duplicate_bar": 1}
@@ -302,14 +302,25 @@ def test_replies_without_rows_are_well():
 
 def test_a_bar_said_again_is_kept_aside():
     """A hanging feed repeats its last close and volume; a halt trades nothing, and may be flat."""
-    table = bars(8)
-    for line in (4, 5):
-        table.loc[line, ["open", "high", "low", "close"]] = table.loc[3, "close"]
-        table.loc[line, "volume"] = table.loc[3, "volume"]
-    good, _, quarantine = check(table)
-    assert quarantine["check_name"].tolist() == ["copied_bar"] * 2
+    table = table_of([10, 11, 12, 13, 13, 13, 14, 15])
+    table.loc[[4, 5], "volume"] = table.loc[3, "volume"]
+    candles, _, quarantine = judged(table)
+    assert names(quarantine) == {"copied_bar": 2}
     assert quarantine["line"].tolist() == [4, 5]
-    table.loc[[4, 5], "volume"] = 0.0
-    good, _, quarantine = check(table)
-    assert len(good) == 8
-    assert len(quarantine) == 0
+    assert len(candles) == 6
+    table.loc[[3, 4, 5], "volume"] = 0.0
+    candles, _, quarantine = judged(table)
+    assert len(candles) == 8
+    assert quarantine.empty
+
+
+@pytest.mark.parametrize(("column", "value"), [("high", 13.1), ("open", 12.9), ("volume", 1004.0)])
+def test_a_bar_that_only_resembles_the_one_before_is_let_in(column, value):
+    """One price that moved, or one share more, and it is trade."""
+    table = table_of([10, 11, 12, 13, 13, 14])
+    table.loc[4, "volume"] = table.loc[3, "volume"]
+    table.loc[4, column] = value
+    table["low"] = table[["open", "high", "low", "close"]].min(axis=1)
+    candles, _, quarantine = judged(table)
+    assert len(candles) == 6
+    assert quarantine.empty

@@ -121,7 +121,7 @@ def test_status_for_a_person_and_for_a_program(town):
     tables = json.loads(tremor(town, "status", "--json").out)
     assert set(tables) == {"runs", "freshness", "quarantine", "pending deliveries"}
     assert [row["symbol"] for row in tables["freshness"]] == ["AAA", "BBB"]
-    assert tables["freshness"][0]["n_bars"] == 299
+    assert tables["freshness"][0]["n_bars"] == 399
     assert tables["quarantine"] == [
         {"check_name": "ohlc_order", "rows": 2, "first_symbol": "AAA", "first_ts": day}
     ]

@@ -178,9 +178,38 @@ def test_the_newest_state_not_later_than_the_run_is_found(lake):
     )
     assert lake.latest_state("1d-abc", AS_OF - pd.Timedelta(seconds=1)) is None
     assert lake.latest_state("other", AS_OF) is None
-    lake.prune_states("1d", "1d-abc")
-    assert len(lake.objects.list("state/")) == 2
     assert lake.latest_state("1d-abc", AS_OF + pd.Timedelta(days=9))[1] == b"3"
+
+
+def test_parts_of_a_state_lie_beside_it_and_are_no_state_themselves(lake):
+    """A part comes back as it was put; the newest state is never a part; both can be deleted."""
+    later = AS_OF + pd.Timedelta(days=1)
+    lake.put_state("1d-abc", AS_OF, b"ledger")
+    for part in (0, 7):
+        lake.put_state_part("1d-abc", later, part, b"part %d" % part)
+    lake.put_state_part("1h-abc", later, 0, b"of another interval")
+    assert lake.get_state_part("1d-abc", later, 7) == b"part 7"
+    assert lake.latest_state("1d-abc", later) == (AS_OF, b"ledger")
+    assert lake.states("1d") == [
+        "state/1d-abc/20240313T060000Z.arrow",
+        "state/1d-abc/20240314T060000Z/00000.arrow",
+        "state/1d-abc/20240314T060000Z/00007.arrow",
+    ]
+    lake.delete_states(lake.states("1d")[1:])
+    assert lake.states("1d") == ["state/1d-abc/20240313T060000Z.arrow"]
+    with pytest.raises(LakeError, match=r"00007\.arrow"):
+        lake.get_state_part("1d-abc", later, 7)
+
+
+def test_states_that_are_not_older_than_an_instant_are_forgotten_whole(lake):
+    """Whatever settings made them, and their parts with them."""
+    for days, fingerprint in enumerate(("1d-abc", "1d-abc", "1d-other")):
+        at = AS_OF + pd.Timedelta(days=days)
+        lake.put_state(fingerprint, at, b"ledger")
+        lake.put_state_part(fingerprint, at, 0, b"part")
+    lake.forget_states(AS_OF + pd.Timedelta(days=1))
+    assert len(lake.states("1d")) == 2
+    assert lake.latest_state("1d-abc", AS_OF + pd.Timedelta(days=9)) == (AS_OF, b"ledger")
 
 
 WRITER = """

@@ -101,12 +101,12 @@ TABLE = {
         JNJ.csv.gz JNJ 1d 5080 0
         JPM.csv.gz JPM 1d 5080 0
         KO.csv.gz KO 1d 5080 0
-        KOSS.csv.gz KOSS 1d 5080 0
+        KOSS.csv.gz KOSS 1d 5074 0 copied_bar=6
         LLY.csv.gz LLY 1d 5080 0
         LMT.csv.gz LMT 1d 5080 0
         LULU.csv.gz LULU 1d 4183 0
         MAR.csv.gz MAR 1d 5080 0
-        MARA.csv.gz MARA 1d 2980 0
+        MARA.csv.gz MARA 1d 2979 0 copied_bar=1
         MCD.csv.gz MCD 1d 5080 0
         MMM.csv.gz MMM 1d 5080 0
         MRK.csv.gz MRK 1d 5080 0
@@ -131,7 +131,7 @@ TABLE = {
         AAPL.csv.gz AAPL 1d 10886 0
         GME.csv.gz GME 1d 5541 0
         GOOGL.csv.gz GOOGL 1d 4908 0
-        IPL.TO.csv.gz IPL.TO 1d 1233 0 not_a_session=2
+        IPL.TO.csv.gz IPL.TO 1d 1225 0 copied_bar=8 not_a_session=2
         MSFT.csv.gz MSFT 1d 9560 0
         QQQ.csv.gz QQQ 1d 6277 0
         SPY.csv.gz SPY 1d 7819 0
@@ -204,15 +204,15 @@ TABLE = {
         SAND-1d-bad-div.csv.gz SAND 1d 662 10 repeated_dividend=1
         SERE-L-1d-bad-div-fixed.csv.gz SERE.L 1d 646 10 ohlc_order=19
         SERE-L-1d-bad-div.csv.gz SERE.L 1d 646 10 ohlc_order=19
-        SSNLF-1d-bad-div-fixed.csv.gz SSNLF 1d 6001 68 null_price=242 split_not_applied=16
-        SSNLF-1d-bad-div.csv.gz SSNLF 1d 6001 68 null_price=242 split_not_applied=16
+        SSNLF-1d-bad-div-fixed.csv.gz SSNLF 1d 5506 68 copied_bar=495 null_price=242 split_not_applied=16
+        SSNLF-1d-bad-div.csv.gz SSNLF 1d 5506 68 copied_bar=495 null_price=242 split_not_applied=16
         TEM-L-1d-bad-div-fixed.csv.gz TEM.L 1d 665 5
         TEM-L-1d-bad-div.csv.gz TEM.L 1d 665 5 dividend_out_of_scale=1
         TEP-PA-1d-bad-div-fixed.csv.gz TEP.PA 1d 676 3 ohlc_order=1
         TEP-PA-1d-bad-div.csv.gz TEP.PA 1d 676 3 ohlc_order=1 repeated_dividend=1
         VWILX-1d-cg-double-count-fixed.csv.gz VWILX 1d 502 2
         VWILX-1d-cg-double-count.csv.gz VWILX 1d 502 2
-    """,
+    """,  # noqa: E501 - a line a file
     "binance_klines/daily_perpetuals": """
         1000LUNC_USDT_1d.csv.gz 1000LUNC_USDT 1d 1368 0
         1000SHIB_USDT_1d.csv.gz 1000SHIB_USDT 1d 1855 0
