@@ -21,7 +21,7 @@ WRONG = frozenset({"false"})
 OF_THE_MARKET = ("anomaly", "correction", "market")
 
 # The columns of what was told.
-NOTED = ["kind", "symbol", "ts", "incident", "alert_id", "told_at", "bars_late"]
+NOTED = ["kind", "symbol", "ts", "incident", "alert_id", "told_as", "told_at", "bars_late"]
 TOLD = [*NOTED, "return", "p", "level", "label"]
 
 
@@ -77,8 +77,9 @@ def schedule(
 
 def n_repeats(told: pd.DataFrame) -> int:
     """How often something was told that had been told before."""
-    # A bar is told once. It may turn more than once, and each turn is told; so is each trouble.
-    is_bar = told["kind"] == "anomaly"
+    # A bar, and a market's, is told once. It may turn more than once, and each turn is told; so
+    # is each trouble.
+    is_bar = told["kind"].isin(["anomaly", "market"])
     bars = told[is_bar].duplicated(["symbol", "ts"]).sum()
     return int(bars + told[~is_bar].duplicated(["kind", "symbol", "ts", "alert_id"]).sum())
 
@@ -87,7 +88,9 @@ def tally(outcome: Outcome, since: pd.Timestamp, until: pd.Timestamp) -> dict[st
     """The numbers of a replay of [since, until)."""
     told = outcome.told
     market = told[told["kind"].isin(OF_THE_MARKET)]
-    weeks, n_incidents = (until - since) / WEEK, int(market["incident"].nunique())
+    # What moved with its market is one incident with it.
+    by_itself = market["incident"].where(market["told_as"] != "market", market["alert_id"])
+    weeks, n_incidents = (until - since) / WEEK, int(by_itself.nunique())
     return {
         "judge": dict(outcome.judge),
         "incidents": n_incidents,
@@ -104,7 +107,7 @@ def tally(outcome: Outcome, since: pd.Timestamp, until: pd.Timestamp) -> dict[st
         "precision": precision(market["label"]),
         "bars": {"known": outcome.n_bars, "assumed": outcome.n_assumed},
         "by_week": _by_week(market, since, until),
-        "by_instrument": _counted(market["symbol"]),
+        "by_instrument": _counted(market.loc[market["kind"] != "market", "symbol"]),
     }
 
 

@@ -13,6 +13,11 @@ from components.errors import AnotherRunAtWork, SettingsError, WarehouseError
 
 SCHEMES = ("postgres", "postgresql", "postgresql+psycopg2")
 
+
+class _Undone(Exception):
+    """Ends a transaction whose work is taken back."""
+
+
 CONNECT_OPTIONS = {
     "connect_timeout": "10",
     "application_name": "tremor",
@@ -129,6 +134,13 @@ class Connection:
                 raise
             finally:
                 self._cursor = None
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """One transaction over all that is done inside, taken back at the end."""
+        with suppress(_Undone), self.transaction():
+            yield
+            raise _Undone
 
     @contextmanager
     def run_lock(self) -> Iterator[None]:

@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from components.calibration import Calibration, KeptRate, Reference, calibration_of, two_sided
 from components.carried import State, named, scoped
@@ -38,6 +37,9 @@ ALONE = Reference(window=700, min_reference=250, n_regimes=3)
 # the net is wide; a third mostly comes with the second, so it must be surer to say more.
 REACH = (3.0, 1.0, 0.5)
 
+# Of more than every other bar, an alert says nothing.
+MOST = 0.5
+
 # Channels in which only a high value is odd; in the others either sign is.
 HIGH_SIDED = ("range", "volume", "excursion")
 
@@ -50,10 +52,10 @@ class Judged:
 
     ``score``, ``p`` (n_detectors, n_series, n_bars); ``agreed_p`` the quorum's p-value;
     ``rate`` the share of bars that may alert, in force at the bar; ``level`` 0 to 3 for none,
-    LOW, MEDIUM, HIGH; ``scale`` the volatility of log returns known before it, a fraction per
-    bar; ``market_part`` the share of the return ``move`` that the market explains, a fraction,
-    and ``residual_p`` the p-value of the rest; ``channels`` (6, n_series, n_bars) the vector's
-    channels in their units.
+    LOW, MEDIUM, HIGH; ``votes`` of ``voters`` have a p of at most ``vote_p``; ``scale`` the
+    volatility of log returns known before the bar, a fraction; ``market_part`` the share of the
+    return ``move`` that the market explains, a fraction, and ``residual_p`` the p-value of the
+    rest; ``channels`` (6, n_series, n_bars) the vector's channels in their units.
     """
 
     panel: CandlePanel
@@ -63,6 +65,7 @@ class Judged:
     agreed_p: Array
     votes: Ints
     voters: Ints
+    vote_p: Array
     level: Ints
     rate: Array
     is_anomaly: Flags
@@ -111,7 +114,8 @@ class Ensemble:
     @property
     def name(self) -> str:
         """The detectors' names, joined: the ``judge`` of a verdict."""
-        votes = "" if self.quorum == quorum_of(len(self.detectors)) else f"@{self.quorum}"
+        is_usual = self._is_alone or self.quorum == quorum_of(len(self.detectors))
+        votes = "" if is_usual else f"@{self.quorum}"
         return "+".join(self.detectors) + votes
 
     @cached_property
@@ -146,14 +150,15 @@ class Ensemble:
     def require_resolvable(self, bars_per_year: float) -> None:
         """Refuse a budget finer than the reference can resolve, with both numbers."""
         rate = self.alerts_per_year / bars_per_year
-        # The fitted tail is trusted to a tenth of what ranks alone would resolve.
-        finest = 1 / (10 * VOTE.window)
-        if self.keeps_budget and not finest <= rate <= 1:
+        # The fitted tail is trusted to a tenth of what ranks alone would resolve, and fewer
+        # than one alert a year are not kept: half as many again come.
+        finest = max(1 / (10 * VOTE.window), 1 / bars_per_year)
+        if self.keeps_budget and not finest <= rate <= MOST:
             raise SettingsError(
                 f"TREMOR_ALERTS_PER_YEAR={self.alerts_per_year:g} asks for p-values of "
-                f"{rate:.2g}; a tail fitted to {VOTE.window} past bars gives "
-                f"{finest:.2g} to 1. Ask for {finest * bars_per_year:.2g} to "
-                f"{bars_per_year:.0f} alerts a year."
+                f"{rate:.2g}; a tail fitted to {VOTE.window} past bars keeps "
+                f"{finest:.2g} to {MOST:g}. Ask for {finest * bars_per_year:.2g} to "
+                f"{MOST * bars_per_year:.0f} alerts a year."
             )
 
     def start(self, n_series: int) -> State:
@@ -194,7 +199,7 @@ class Ensemble:
         channelled, columns = self._columns(state, after, panel)
         score, p, n_reference = self._views(state, after, panel, channelled, columns)
         before = state["n_bars"].astype(np.int64)[:, None] + np.cumsum(panel.is_bar, axis=1) - 1
-        votes_p, weight = self._votes(state, after, p, before, channelled.regime)
+        votes_p, cast_at, weight = self._votes(state, after, p, before, channelled.regime)
         quorum = 1 if self._is_alone else self.quorum
         agreed = votes_p[quorum - 1]
         kept, alert, in_force = KeptRate().run(
@@ -204,6 +209,12 @@ class Ensemble:
         if self._own_rule:
             alert = score[0] > self._own_rule
             in_force = np.where(np.isnan(agreed), np.nan, two_sided(self._own_rule))
+        if self._is_alone:
+            # One view casts one vote: there is nothing to agree, and no level to tell.
+            level, vote_p = np.zeros(alert.shape, dtype=np.int64), in_force
+        else:
+            level = _levels(votes_p, in_force, alert, quorum)
+            vote_p = _cast_at(cast_at, level, in_force)
         after.update(_last_bar(state, panel))
         is_open = np.isnan(agreed) & ~channelled.is_stale
         lacking = np.maximum(self.bars_before_verdict - before, 1)
@@ -213,9 +224,10 @@ class Ensemble:
             p=p,
             n_reference=n_reference,
             agreed_p=agreed,
-            votes=_whole((weight * _at_most(p, in_force)).sum(axis=0)),
+            votes=_whole((weight * _at_most(p, vote_p)).sum(axis=0)),
             voters=_whole(weight.sum(axis=0)),
-            level=_levels(votes_p, in_force, alert, quorum),
+            vote_p=vote_p,
+            level=level,
             rate=in_force,
             is_anomaly=alert,
             is_stale=channelled.is_stale,
@@ -287,11 +299,10 @@ class Ensemble:
         p: Array,
         before: Ints,
         regime: Ints,
-    ) -> tuple[Array, Array]:
-        """The calibrated p-value of one, two and three votes; the views' shares of a vote."""
+    ) -> tuple[Array, Array, Array]:
+        """One, two and three votes: calibrated p-value, p at which cast; the views' shares."""
         if self._is_alone:
-            none = np.full(p.shape[1:], np.nan)
-            return np.stack([p[0], none, none]), np.isfinite(p).astype(float)
+            return p, p, np.isfinite(p).astype(float)
         # All views have begun by then: a buffer holds only scores of the same set of them.
         begun = np.where(before >= self._before_poll, p, np.nan)
         memory, polled = Poll().run(scoped(state, "poll"), begun)
@@ -302,7 +313,7 @@ class Ensemble:
             memory, found, _ = VOTE.run(own, -np.log(kth), regime, polled.is_usual)
             after.update(named(memory, f"vote.{votes}"))
             calibrated.append(found)
-        return np.stack(calibrated), polled.weight
+        return np.stack(calibrated), polled.kth, polled.weight
 
     @property
     def _is_alone(self) -> bool:
@@ -369,6 +380,15 @@ def _levels(votes_p: Array, in_force: Array, alert: Flags, quorum: int) -> Ints:
     return np.where(alert, np.maximum(level, quorum), level).astype(np.int64)
 
 
+def _cast_at(kth: Array, level: Ints, in_force: Array) -> Array:
+    """The p up to which a view has voted for the level; NaN where there is none."""
+    at = np.full(level.shape, np.nan)
+    for votes in LEVELS:
+        at = np.where(level == votes, kth[votes - 1], at)
+    # Of more than three, all that are unusual by the rate have voted.
+    return np.where(level == LEVELS[-1], np.fmax(at, in_force), at)
+
+
 def _at_most(p: Array, rate: Array) -> Flags:
     with np.errstate(invalid="ignore"):
         return np.asarray(p <= rate, dtype=np.bool_)
@@ -398,78 +418,4 @@ def _last_bar(state: State, panel: CandlePanel) -> dict[str, npt.NDArray[np.gene
     return {
         "n_bars": n_bars,
         "last_ts": np.where(has_bars, panel.ts[:, -1], state["last_ts"]),
-    }
-
-
-def verdict_rows(judged: Judged, judge: str, interval: str, known_at: pd.Timestamp) -> pd.DataFrame:
-    """The verdicts of a panel as rows of the ``verdicts`` table."""
-    series, bars = np.nonzero(judged.panel.is_bar)
-    undecided = np.isnan(judged.agreed_p[series, bars])
-    anomaly = judged.is_anomaly[series, bars]
-    return pd.DataFrame(
-        {
-            **_bar_columns(judged.panel, series, bars, interval, known_at),
-            "judge": judge,
-            "verdict": np.where(undecided, "undecided", np.where(anomaly, "anomaly", "normal")),
-            "votes": judged.votes[series, bars],
-            "voters": judged.voters[series, bars],
-            "level": judged.level[series, bars],
-            "state": np.where(
-                judged.is_stale[series, bars], "stale", np.where(undecided, "warm-up", "live")
-            ),
-            "p": judged.agreed_p[series, bars],
-            "rate": judged.rate[series, bars],
-            "bars_lacking": judged.bars_lacking[series, bars],
-            "body": judged.body[series, bars],
-            "return": judged.move[series, bars],
-            "scale": judged.scale[series, bars],
-            "market_part": judged.market_part[series, bars],
-            "residual_p": judged.residual_p[series, bars],
-        }
-    )
-
-
-def score_rows(
-    judged: Judged, detectors: tuple[str, ...], interval: str, known_at: pd.Timestamp
-) -> pd.DataFrame:
-    """The scores of a panel as rows of the ``scores`` table; bars without a score are absent."""
-    tables = []
-    # A detector entered twice is one: its scores are kept once.
-    for name in dict.fromkeys(detectors):
-        seat = detectors.index(name)
-        score, p, n = judged.score[seat], judged.p[seat], judged.n_reference[seat]
-        series, bars = np.nonzero(~np.isnan(score))
-        tables.append(
-            pd.DataFrame(
-                {
-                    **_bar_columns(judged.panel, series, bars, interval, known_at),
-                    "detector": name,
-                    "score": score[series, bars],
-                    "p": p[series, bars],
-                    "n_reference": n[series, bars],
-                }
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
-
-
-def channel_rows(judged: Judged, interval: str, known_at: pd.Timestamp) -> pd.DataFrame:
-    """The channels of a panel as rows of the ``channels`` table; bars without any are absent."""
-    series, bars = np.nonzero(~np.isnan(judged.channels).all(axis=0))
-    found = dict(zip(VECTOR, judged.channels[:, series, bars], strict=True))
-    return pd.DataFrame({**_bar_columns(judged.panel, series, bars, interval, known_at), **found})
-
-
-def _bar_columns(
-    panel: CandlePanel,
-    series: npt.NDArray[np.intp],
-    bars: npt.NDArray[np.intp],
-    interval: str,
-    known_at: pd.Timestamp,
-) -> dict[str, object]:
-    return {
-        "symbol": np.array(panel.symbols, dtype=object)[series],
-        "interval": interval,
-        "ts": pd.DatetimeIndex(panel.ts[series, bars], tz="UTC"),
-        "known_at": known_at,
     }

@@ -63,6 +63,12 @@ class Evidence:
         return self.detectors == (AMPLITUDE,)
 
 
+def _vote_p(verdict: Mapping[str, Any]) -> float:
+    """The p up to which a view has voted; the rate itself in verdicts that are older than it."""
+    at = number(verdict.get("vote_p"))
+    return at if math.isfinite(at) else number(verdict.get("rate"))
+
+
 def explain(verdict: Mapping[str, Any], evidence: Evidence) -> Finding:
     """The numbers of a judged bar, the reasons in words, and what its chart is drawn from.
 
@@ -80,7 +86,7 @@ def explain(verdict: Mapping[str, Any], evidence: Evidence) -> Finding:
     views = stances.stances(
         evidence.detectors,
         evidence.scores[evidence.scores["ts"] == ts],
-        number(verdict.get("rate")),
+        _vote_p(verdict),
         z,
         len(evidence.history),
     )

@@ -19,12 +19,14 @@ def what_followed(followed: Sequence[Followed], n_alike: int, interval: str) -> 
     if not followed:
         return ""
     word = f"{bar_word(interval)}s"
-    # The middle horizon speaks for volatility: about a week of daily bars.
-    week = followed[len(followed) // 2]
+    wild = [
+        f"{times(each.volatility)} ({times(each.volatility_low)} to {times(each.volatility_high)})"
+        for each in followed
+    ]
+    spans = [str(each.n_bars) for each in followed]
     told = [
-        f"after the {n_alike} most similar, volatility over {week.n_bars} {word} was "
-        f"{times(week.volatility)} times the one known before "
-        f"(95 % interval {times(week.volatility_low)} to {times(week.volatility_high)})"
+        f"after the {n_alike} most similar, volatility over {_listed(spans, 'and')} {word} was "
+        f"{_listed(wild, 'and')} times the one known before (95 % intervals)"
     ]
     moved = [each for each in followed if not each.move_low <= 0 <= each.move_high]
     told += [
@@ -36,12 +38,13 @@ def what_followed(followed: Sequence[Followed], n_alike: int, interval: str) -> 
         told[-1] += ", which is the past and no forecast"
     still = [str(each.n_bars) for each in followed if each not in moved]
     if still:
-        told.append(f"no pattern in returns over {_or(still)} {word}")
+        unit = bar_word(interval) if still == ["1"] else word
+        told.append(f"no pattern in returns over {_listed(still, 'or')} {unit}")
     return "; ".join(told)
 
 
-def _or(items: Sequence[str]) -> str:
-    return " or ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+def _listed(items: Sequence[str], last: str) -> str:
+    return f" {last} ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def _signed(fraction: float) -> str:

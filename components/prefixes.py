@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from components.ensemble import Ensemble, Judged, score_rows, verdict_rows
+from components.ensemble import Ensemble, Judged
 from components.panels import Array, pack
+from components.verdicts import score_rows, verdict_rows
 
 PRICES = ["open", "high", "low", "close"]
 

@@ -96,6 +96,8 @@ def rarity(
     interval, p = str(verdict["interval"]), number(verdict.get("p"))
     place = _largest(past, size, interval)
     rare = _rare(p, bars_per_year, interval, is_baseline=detector == AMPLITUDE)
+    # The place is that of the move; p is that of all that the views saw.
+    rare = f"all views together {rare}" if rare and "+" in detector else rare
     return "; ".join(each for each in (place, rare) if each)
 
 

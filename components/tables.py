@@ -116,10 +116,11 @@ SCORES = Table(
 )
 
 # level counts independent votes at the budget: 0 none, 1 LOW, 2 MEDIUM, 3 HIGH; an anomaly is
-# told and has level 2 or more. state is "live", "warm-up" or "stale". rate is the share of bars
-# that may alert; bars_lacking is what an undecided one waits for. body and return are fractions;
-# scale is the volatility known before the bar, per bar; market_part is the share of the return
-# that the market explains, a fraction; residual_p is the p-value of the rest.
+# told and has level 2 or more, and a view has voted for it when its p is at most vote_p. state is
+# "live", "warm-up" or "stale". rate is the share of bars that may alert; bars_lacking is what an
+# undecided one waits for. body and return are fractions; scale is the volatility known before
+# the bar, per bar; market_part is the share of the return that the market explains, a fraction;
+# residual_p is the p-value of the rest.
 VERDICTS = Table(
     "verdicts",
     {
@@ -128,6 +129,7 @@ VERDICTS = Table(
         "verdict": "text",
         "votes": "int",
         "voters": "int",
+        "vote_p": "float",
         "level": "int",
         "state": "text",
         "p": "float",

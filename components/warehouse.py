@@ -92,6 +92,10 @@ class Warehouse:
         """Be the only run at work, or raise AnotherRunAtWork; it dies with the process."""
         return self._connection.run_lock()
 
+    def undone(self) -> AbstractContextManager[None]:
+        """Take back, at the end, all that is stored inside."""
+        return self._connection.undone()
+
     def migrate(self) -> None:
         """Make or upgrade the tables; two processes may do it at once.
 

@@ -41,7 +41,9 @@ def open_parts(
 ) -> Iterator[Parts]:
     """Open what a run works with, under the lock that lets one run work at a time.
 
-    What ``reads_only`` takes no lock and has no channels.
+    What ``reads_only`` takes no lock and has no channels. What ``is_dry`` stores in the
+    warehouse is taken back at the end, and no carried state is written: it changes nothing of
+    what a later run judges or tells.
 
     Raises
     ------
@@ -67,6 +69,8 @@ def open_parts(
         warehouse = stack.enter_context(open_warehouse(settings))
         if not reads_only:
             stack.enter_context(warehouse.run_lock())
+        if is_dry:
+            stack.enter_context(warehouse.undone())
         yield Parts(
             watch=Watch(
                 symbols=symbols,

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from components.calibration import KeptRate, NormalRule, Reference, two_sided
 from components.carried import Snapshot, from_arrow, to_arrow
 from components.detectors import DETECTORS
-from components.ensemble import Ensemble, score_rows, verdict_rows
+from components.ensemble import Ensemble
 from components.errors import SettingsError, UnknownName
 from components.features.scale import VolatilityUnits
 from components.panels import FIELDS, CandlePanel, pack
 from components.settings import ENSEMBLE
+from components.verdicts import score_rows, verdict_rows
 from tests import naive
 from tests.panels_made import candle_panel
 
@@ -222,6 +223,10 @@ def test_levels_count_votes_and_what_is_told_has_its_quorum():
         np.testing.assert_array_equal(
             judged.is_anomaly, (judged.level >= quorum) & np.isfinite(judged.agreed_p)
         )
+    told = judged.level > 0
+    weight_of_level = np.minimum(judged.level, 3)
+    assert (judged.votes[told] >= weight_of_level[told]).all()
+    assert (judged.votes[~told] == 0).all()
     assert Ensemble(ENSEMBLE, 12, 3).name != Ensemble(ENSEMBLE, 12).name
     assert Ensemble(ENSEMBLE, 12, 3).fingerprint != Ensemble(ENSEMBLE, 12).fingerprint
 
@@ -304,9 +309,10 @@ def test_a_snapshot_keeps_state_by_name():
 
 
 def test_a_budget_that_history_cannot_resolve_is_refused_with_both_numbers():
-    """Fewer alerts than one in seven thousand bars cannot be told apart."""
-    with pytest.raises(SettingsError, match=r"4e-05.*0\.00014"):
-        Ensemble(ENSEMBLE, 0.01).require_resolvable(252)
+    """Fewer than one a year are not kept; of more than every other bar none says anything."""
+    for asked in (0.01, 0.5, 200):
+        with pytest.raises(SettingsError, match=r"keeps 0\.004 to 0\.5\. Ask for 1 to 126 "):
+            Ensemble(ENSEMBLE, asked).require_resolvable(252)
     Ensemble(ENSEMBLE, 1).require_resolvable(252)
     Ensemble(("amplitude_zscore",), 0.01).require_resolvable(252)
 

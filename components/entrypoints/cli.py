@@ -328,7 +328,8 @@ def _act(alert_id: str, action: str, **said: Any) -> int:
     from components.entrypoints import views
 
     with _warehouse() as warehouse:
-        symbols = views.act(warehouse, alert_id, action, _instant(None, "now"), **said)
+        made_at = views.said_at(warehouse, _instant(None, "now"))
+        symbols = views.act(warehouse, alert_id, action, made_at, **said)
     typer.echo(f"{action}: {alert_id} ({', '.join(symbols)})")
     return 0
 

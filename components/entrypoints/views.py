@@ -8,7 +8,10 @@ import pandas as pd
 from components.errors import SettingsError
 from components.tables import LABELS
 from components.warehouse import Warehouse
-from components.words import level_word, moment
+from components.words import clean, level_word, moment
+
+# A last run so long ago was one of old days.
+LONG_AGO = pd.Timedelta(days=7)
 
 FINDINGS = ("confirmed", "expected", "data-error", "new-regime", "false")
 
@@ -123,6 +126,22 @@ def in_words(alert: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def said_at(warehouse: Warehouse, now: pd.Timestamp) -> pd.Timestamp:
+    """When something said now counts: at once, or just after the last run of old days.
+
+    Whoever runs days of the past looks at their alerts as on the morning after.
+    """
+    last = warehouse.query(
+        "select max(as_of) as run, max(made_at) filter (where made_at <= now() - %(days)s * "
+        "interval '1 day') as said from runs left join labels on true where command = 'run'",
+        {"days": LONG_AGO.days},
+    ).iloc[0]
+    if pd.isna(last["run"]) or now - last["run"] < LONG_AGO:
+        return now
+    said = max(last["run"], last["said"]) if not pd.isna(last["said"]) else last["run"]
+    return pd.Timestamp(said) + pd.Timedelta(seconds=1)
+
+
 def act(
     warehouse: Warehouse,
     alert_id: str,
@@ -140,6 +159,8 @@ def act(
     SettingsError
         No such alert, no such finding, or the alert is not about ``symbol``.
     """
+    if until is not None and until <= made_at:
+        raise SettingsError(f"--until {until:%Y-%m-%d} is past: name a later day.")
     if action == "label" and label not in FINDINGS:
         raise SettingsError(f"--as {label!r} is no finding. Known: {', '.join(FINDINGS)}.")
     acted_on = alert(warehouse, alert_id)
@@ -155,7 +176,7 @@ def act(
         alert_id=alert_id,
         action=action,
         label=label,
-        note=note[:500],
+        note=clean(note),
         made_at=made_at,
     )
     rows["until"] = pd.Series([until] * len(rows), dtype="datetime64[us, UTC]")

@@ -31,7 +31,7 @@ def market_alerts(parts: Parts, as_of: pd.Timestamp) -> tuple[Made, Quiet]:
         symbol if kind == "market" else parts.calendars.of(symbol)
         for symbol, kind in zip(loud["symbol"], loud["kind"], strict=True)
     ]
-    bars = set(zip(wide["symbol"], wide["ts"], strict=True))
+    bars = set(zip(wide["symbol"], wide["ts"], strict=True)) - _hardly_wide(loud, calendars, wide)
     is_wide = [
         kind != "correction" and (calendar, ts) in bars
         for calendar, ts, kind in zip(calendars, loud["ts"], loud["kind"], strict=True)
@@ -51,6 +51,25 @@ def market_alerts(parts: Parts, as_of: pd.Timestamp) -> tuple[Made, Quiet]:
         else:
             made.append((_usual(parts, rows, incidents, as_of), incidents))
     return made, quiet
+
+
+# Instruments that must have moved with a market which is not unusual enough to be told itself.
+LEAST_WITH_IT = 2
+
+
+def _hardly_wide(
+    loud: pd.DataFrame, calendars: list[str], wide: pd.DataFrame
+) -> set[tuple[str, pd.Timestamp]]:
+    """Bars on which a market moved, not unusually for itself, and too few moved with it."""
+    with_it = loud.assign(of=pd.Series(calendars, index=loud.index, dtype=object))
+    with_it = with_it[(with_it["kind"] == "anomaly") & (with_it["residual_p"] > BEYOND)]
+    n_with_it = with_it.groupby(["of", "ts"]).size()
+    muted = wide[wide["verdict"] != "anomaly"]
+    return {
+        (symbol, ts)
+        for symbol, ts in zip(muted["symbol"], muted["ts"], strict=True)
+        if n_with_it.get((symbol, ts), 0) < LEAST_WITH_IT
+    }
 
 
 def _usual(

@@ -231,8 +231,10 @@ def _verdicts(parts: Parts, span: Span) -> pd.DataFrame:
 
 def _told(parts: Parts, messages: list[Message]) -> pd.DataFrame:
     """The incidents of the alerts that were sent, a row each time that they were sent."""
-    sent = [(alert.id, message.as_of) for message in messages for alert in message.alerts]
-    alerts = pd.DataFrame(sent, columns=["alert_id", "told_at"])
+    sent = [
+        (alert.id, alert.kind, message.as_of) for message in messages for alert in message.alerts
+    ]
+    alerts = pd.DataFrame(sent, columns=["alert_id", "told_as", "told_at"])
     alerts["told_at"] = pd.to_datetime(alerts["told_at"], utc=True).dt.as_unit("us")
     noted = parts.warehouse.query(NOTED_BARS, {"alerts": list(alerts["alert_id"])})
     rows = alerts.merge(noted, on="alert_id")

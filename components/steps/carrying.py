@@ -23,6 +23,9 @@ GROUP = 250
 # Years since 1970 for which alerts are counted.
 YEARS = 100
 
+# A watch list without an instrument for so long has no such instrument.
+LATELY = pd.Timedelta(days=31)
+
 NEVER = np.datetime64("NaT", "us")
 
 
@@ -77,6 +80,17 @@ def latest_ledger(
     # Nothing is to be read or merged of a file that is not there.
     state["written"][is_lost] = NEVER
     return found[0], ledger, {s for s, seen in zip(ledger.symbols, has_seen, strict=True) if seen}
+
+
+def watched_lately(parts: Parts, as_of: pd.Timestamp) -> set[str]:
+    """Instruments that this run leaves out and that one of the last weeks watched."""
+    found = parts.lake.latest_state(snapshot_key(parts), as_of)
+    ledger = None if found is None else _read(found[1])
+    if ledger is None:
+        return set()
+    is_recent = ledger.state["seen"] > _us(as_of - LATELY)
+    lately = {s for s, recent in zip(ledger.symbols, is_recent, strict=True) if recent}
+    return lately - set(parts.watch.symbols)
 
 
 def _lost_groups(parts: Parts, ledger: Snapshot) -> set[int]:
@@ -162,7 +176,12 @@ def read_group(parts: Parts, ledger: Snapshot, group: int) -> Snapshot | None:
 def write_group(
     parts: Parts, ledger: Snapshot, group: int, part: Snapshot, as_of: pd.Timestamp
 ) -> Snapshot:
-    """Put new state into a group's file, and say in the ledger that it is there."""
+    """Put new state into a group's file, and say in the ledger that it is there.
+
+    A dry run writes none: the pieces of a group are of different instruments.
+    """
+    if parts.is_dry:
+        return ledger
     members = np.array(ledger.symbols)[ledger.state["group"] == group]
     is_whole = set(part.symbols) == set(members)
     held = None if is_whole else read_group(parts, ledger, group)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from components.carried import Snapshot
-from components.ensemble import Judged, channel_rows, score_rows, verdict_rows
+from components.ensemble import Judged
 from components.panels import Array, pack
 from components.sessions import ALWAYS_OPEN
 from components.steps.carrying import (
@@ -26,6 +26,7 @@ from components.steps.parts import Parts
 from components.steps.restarts import restarted
 from components.steps.splits import with_splits
 from components.tables import CANDLES, CHANNELS, SCORES, VERDICTS
+from components.verdicts import channel_rows, score_rows, verdict_rows
 
 __all__ = ["Piece", "judge", "keep", "recall", "record", "with_splits"]
 
@@ -189,4 +190,5 @@ def record(parts: Parts, judged: Judged, as_of: pd.Timestamp) -> int:
 
 def keep(parts: Parts, carried: Snapshot, as_of: pd.Timestamp) -> None:
     """Store the ledger of the carried state, behind the verdicts and groups that it names."""
-    put_ledger(parts, carried, as_of)
+    if not parts.is_dry:
+        put_ledger(parts, carried, as_of)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from components.market import judge_market, medians, returns
+from components.steps.carrying import watched_lately
 from components.steps.parts import Parts
 from components.steps.splits import with_splits
 from components.tables import CANDLES, MARKET
@@ -19,10 +20,14 @@ def market(parts: Parts, as_of: pd.Timestamp) -> int:
     """Store each calendar's median return at new bars, and whether it was unusual.
 
     The first value stays: an instrument whose bar comes late does not change what the others
-    were judged with. Gives the number of new rows.
+    were judged with. A run that leaves out instruments which were watched within the last weeks
+    is no measure of the market: it stores none. Gives the number of new rows.
     """
     n_new = 0
+    partly = {parts.calendars.of(symbol) for symbol in watched_lately(parts, as_of)}
     for calendar, symbols in members(parts).items():
+        if calendar in partly:
+            continue
         stored = stored_market(parts, [calendar])
         since = stored["ts"].max() - RECENT if len(stored) else None
         tables = [

@@ -37,7 +37,12 @@ where v.symbol = any(%(symbols)s) and v.interval = %(interval)s and v.judge = %(
 order by v.symbol, v.ts
 """
 
-# The market-wide bars of the last weeks, each with when its market was first judged.
+# A market whose move is at least so rare has moved, though its own alarm rate may be muted
+# after other such days.
+MOVED = 0.05
+
+# The bars of the last weeks on which a market moved as one, each with when its market was first
+# judged. An anomaly is told; the others may gather what moved with them.
 MARKET_WIDE = """
 select * from (
     select m.*, coalesce(lag(m.verdict) over of_market = 'anomaly', false) as follows,
@@ -47,7 +52,7 @@ select * from (
       and m.known_at <= %(as_of)s and m.verdict is not null
     window of_market as (partition by m.watch_list order by m.ts)
 ) judged
-where verdict = 'anomaly' and ts > %(horizon)s order by watch_list, ts
+where (verdict = 'anomaly' or p <= %(moved)s) and ts > %(horizon)s order by watch_list, ts
 """
 
 NOTED = """
@@ -121,10 +126,13 @@ def news(parts: Parts, as_of: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame]
         "symbols": list(watched),
         "interval": parts.watch.interval,
         "judge": parts.ensemble.name,
+        "moved": MOVED,
         "calendars": sorted({parts.calendars.of(symbol) for symbol in watched}),
     }
     wide = _market_wide(parts, span)
-    found = [_followed(parts, rows, span, as_of) for rows in (_anomalies(parts, span, as_of), wide)]
+    of_market = wide[wide["verdict"] == "anomaly"]
+    sides = (_anomalies(parts, span, as_of), of_market)
+    found = [_followed(parts, rows, span, as_of) for rows in sides]
     return pd.concat([*found, _corrections(parts, span, as_of)], ignore_index=True), wide
 
 

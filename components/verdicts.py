@@ -1,0 +1,84 @@
+"""Verdicts as rows: what was judged, in the columns of the tables that keep it."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from components.ensemble import Judged
+from components.features.channels import VECTOR
+from components.panels import CandlePanel
+
+
+def verdict_rows(judged: Judged, judge: str, interval: str, known_at: pd.Timestamp) -> pd.DataFrame:
+    """The verdicts of a panel as rows of the ``verdicts`` table."""
+    series, bars = np.nonzero(judged.panel.is_bar)
+    undecided = np.isnan(judged.agreed_p[series, bars])
+    anomaly = judged.is_anomaly[series, bars]
+    return pd.DataFrame(
+        {
+            **_bar_columns(judged.panel, series, bars, interval, known_at),
+            "judge": judge,
+            "verdict": np.where(undecided, "undecided", np.where(anomaly, "anomaly", "normal")),
+            "votes": judged.votes[series, bars],
+            "voters": judged.voters[series, bars],
+            "vote_p": judged.vote_p[series, bars],
+            "level": judged.level[series, bars],
+            "state": np.where(
+                judged.is_stale[series, bars], "stale", np.where(undecided, "warm-up", "live")
+            ),
+            "p": judged.agreed_p[series, bars],
+            "rate": judged.rate[series, bars],
+            "bars_lacking": judged.bars_lacking[series, bars],
+            "body": judged.body[series, bars],
+            "return": judged.move[series, bars],
+            "scale": judged.scale[series, bars],
+            "market_part": judged.market_part[series, bars],
+            "residual_p": judged.residual_p[series, bars],
+        }
+    )
+
+
+def score_rows(
+    judged: Judged, detectors: tuple[str, ...], interval: str, known_at: pd.Timestamp
+) -> pd.DataFrame:
+    """The scores of a panel as rows of the ``scores`` table; bars without a score are absent."""
+    tables = []
+    # A detector entered twice is one: its scores are kept once.
+    for name in dict.fromkeys(detectors):
+        seat = detectors.index(name)
+        score, p, n = judged.score[seat], judged.p[seat], judged.n_reference[seat]
+        series, bars = np.nonzero(~np.isnan(score))
+        tables.append(
+            pd.DataFrame(
+                {
+                    **_bar_columns(judged.panel, series, bars, interval, known_at),
+                    "detector": name,
+                    "score": score[series, bars],
+                    "p": p[series, bars],
+                    "n_reference": n[series, bars],
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def channel_rows(judged: Judged, interval: str, known_at: pd.Timestamp) -> pd.DataFrame:
+    """The channels of a panel as rows of the ``channels`` table; bars without any are absent."""
+    series, bars = np.nonzero(~np.isnan(judged.channels).all(axis=0))
+    found = dict(zip(VECTOR, judged.channels[:, series, bars], strict=True))
+    return pd.DataFrame({**_bar_columns(judged.panel, series, bars, interval, known_at), **found})
+
+
+def _bar_columns(
+    panel: CandlePanel,
+    series: npt.NDArray[np.intp],
+    bars: npt.NDArray[np.intp],
+    interval: str,
+    known_at: pd.Timestamp,
+) -> dict[str, object]:
+    return {
+        "symbol": np.array(panel.symbols, dtype=object)[series],
+        "interval": interval,
+        "ts": pd.DatetimeIndex(panel.ts[series, bars], tz="UTC"),
+        "known_at": known_at,
+    }
