@@ -265,8 +265,9 @@ def test_no_pattern_is_said_where_the_interval_holds_zero(five, words):
         Followed(n, 1.4, 1.2, 1.6, 0.012, *(five if n == 5 else (-0.01, 0.02))) for n in (1, 5, 20)
     ]
     assert what_followed(spans, 25, "1d") == (
-        "after the 25 most similar, volatility over 5 days was 1.4 times the one known before "
-        f"(95 % interval 1.2 to 1.6){words}"
+        "after the 25 most similar, volatility over 1, 5 and 20 days was 1.4 (1.2 to 1.6), "
+        "1.4 (1.2 to 1.6) and 1.4 (1.2 to 1.6) times the one known before (95 % intervals)"
+        f"{words}"
     )
     assert what_followed((), 3, "1d") == ""
 
