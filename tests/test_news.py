@@ -197,3 +197,13 @@ def test_replay_judges_each_run_as_it_was_and_keeps_what_waits(world, make_world
     pd.testing.assert_frame_equal(world.rows(VERDICTS), other.rows(VERDICTS))
     waiting = other.query("select channel from deliveries where delivered_at is null")
     assert waiting["channel"].tolist() == ["email"]
+
+
+def test_a_dry_run_changes_nothing_of_what_later_ones_judge(world):
+    """Trying another budget dry uses nothing up: no verdict and no carried state is kept."""
+    world.put_market(AAA=0.3)
+    world.run(dry=True, alerts_per_year=1, detectors="volatility_zscore")
+    assert len(world.rows(VERDICTS)) == 0
+    assert not list((world.folder / "var" / "lake").glob("state/**/*.arrow"))
+    world.run(MORNING + pd.Timedelta(hours=1), detectors="volatility_zscore")
+    assert ("anomaly", "AAA") in told(world)
