@@ -11,9 +11,8 @@ from components.backtest import NOTED, TOLD, Outcome, schedule
 from components.errors import NotEnoughBars, SettingsError
 from components.records import Message, RunSummary
 from components.steps.gather import fetch, load, plan, refine
-from components.steps.judging import judge, keep, recall, record
+from components.steps.judging import judge_all
 from components.steps.labels_then import Ledgers, read_ledgers
-from components.steps.market import market
 from components.steps.parts import Parts, unseen
 from components.steps.past import Past, Recorded, read_past
 from components.steps.tell import tell
@@ -178,12 +177,7 @@ def _day(
     ledgers.said(then, previous, as_of)
     for wanted in plan(then, as_of):
         load(then, refine(then, fetch(then, wanted)))
-    market(then, as_of)
-    carried, pieces = recall(then, as_of)
-    for piece in pieces:
-        carried, judged = judge(then, carried, piece)
-        record(then, judged, as_of)
-    keep(then, carried, as_of)
+    judge_all(then, as_of)
     tell(then, as_of)
 
 

@@ -21,14 +21,14 @@ from components.steps.carrying import (
     write_group,
 )
 from components.steps.labels import data_errors
-from components.steps.market import with_market
+from components.steps.market import market, with_market
 from components.steps.parts import Parts
 from components.steps.restarts import restarted
 from components.steps.splits import with_splits
 from components.tables import CANDLES, CHANNELS, SCORES, VERDICTS
 from components.verdicts import channel_rows, score_rows, verdict_rows
 
-__all__ = ["Piece", "judge", "keep", "recall", "record", "with_splits"]
+__all__ = ["Piece", "judge", "judge_all", "keep", "recall", "record", "with_splits"]
 
 
 @dataclass(frozen=True)
@@ -192,3 +192,13 @@ def keep(parts: Parts, carried: Snapshot, as_of: pd.Timestamp) -> None:
     """Store the ledger of the carried state, behind the verdicts and groups that it names."""
     if not parts.is_dry:
         put_ledger(parts, carried, as_of)
+
+
+def judge_all(parts: Parts, as_of: pd.Timestamp) -> None:
+    """Market, recall, judge, record, keep: as ``main.py`` takes them, for days of the past."""
+    market(parts, as_of)
+    carried, pieces = recall(parts, as_of)
+    for piece in pieces:
+        carried, judged = judge(parts, carried, piece)
+        record(parts, judged, as_of)
+    keep(parts, carried, as_of)

@@ -9,8 +9,7 @@ import pandas as pd
 from components.ensemble import Ensemble
 from components.records import RunSummary
 from components.steps.gather import load, refine
-from components.steps.judging import judge, keep, recall, record
-from components.steps.market import market
+from components.steps.judging import judge_all
 from components.steps.parts import Parts
 from components.tables import ALERTS, DELIVERIES, INCIDENTS, RUNS, Table
 
@@ -30,7 +29,7 @@ def replay(parts: Parts) -> RunSummary:
     manifests = sorted((m for m in manifests if m["source"] == parts.source.name), key=_when)
     runs = [manifest for manifest in manifests if manifest["command"] == "run"]
     for manifest in parts.progress(runs, len(runs), "judging"):
-        _judge_again(_as_then(parts, manifest), pd.Timestamp(manifest["as_of"]))
+        judge_all(_as_then(parts, manifest), pd.Timestamp(manifest["as_of"]))
     for manifest in manifests:
         _restore(parts, manifest)
     parts.run.counts["batches"] = len(keys)
@@ -48,15 +47,6 @@ def _as_then(parts: Parts, manifest: dict[str, Any]) -> Parts:
     ensemble = Ensemble(tuple(judge["detectors"]), judge["alerts_per_year"], judge.get("quorum", 2))
     watch = replace(parts.watch, symbols=tuple(manifest["symbols"]))
     return replace(parts, watch=watch, ensemble=ensemble)
-
-
-def _judge_again(parts: Parts, as_of: pd.Timestamp) -> None:
-    market(parts, as_of)
-    carried, pieces = recall(parts, as_of)
-    for piece in pieces:
-        carried, judged = judge(parts, carried, piece)
-        record(parts, judged, as_of)
-    keep(parts, carried, as_of)
 
 
 def _restore(parts: Parts, manifest: dict[str, Any]) -> None:
