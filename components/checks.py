@@ -131,6 +131,7 @@ def _gather(
     )
     rows = rows.sort_values(["reply", "ts", "copy", "line"], kind="stable", ignore_index=True)
     rows = _with_sessions(rows, calendars)
+    rows["hours"] = None
     actions = _stacked([one.actions for _, one in parsed], replies)
     actions = actions[actions["ts"] <= actions["known_at"]]
     actions = actions.sort_values(["reply", "ts", "kind"], kind="stable", ignore_index=True)

@@ -203,6 +203,8 @@ def _sha256(body: bytes) -> str:
 
 
 def _body_key(reply: RawReply) -> str:
+    if reply.name:
+        return f"raw/{segment(reply.source)}/named/{reply.name[:2]}/{segment(reply.name)}"
     sha256 = _sha256(reply.body)
     return f"raw/{segment(reply.source)}/bodies/{sha256[:2]}/{sha256}"
 
@@ -228,6 +230,7 @@ def _entry(reply: RawReply) -> dict[str, Any]:
         "status": reply.status,
         "observed_at": reply.observed_at.isoformat(),
         "details": dict(reply.details),
+        "name": reply.name,
         "body": _body_key(reply),
         "sha256": _sha256(reply.body),
         "n_bytes": len(reply.body),
@@ -250,4 +253,5 @@ def _reply(source: str, entry: dict[str, Any], body: bytes) -> RawReply:
         observed_at=pd.Timestamp(entry["observed_at"]),
         body=body,
         details=entry["details"],
+        name=entry.get("name", ""),
     )

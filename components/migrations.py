@@ -8,7 +8,7 @@ from typing import Any
 
 from components import sql
 from components.errors import WarehouseError
-from components.tables import CHANNELS, INCIDENTS, MARKET, TABLES, VERDICTS
+from components.tables import CANDLES, CHANNELS, INCIDENTS, MARKET, MEASURES, TABLES, VERDICTS
 
 VIEWS = """
 CREATE VIEW candles_latest AS
@@ -46,7 +46,14 @@ def _judged_by_votes(cursor: Any) -> None:
     cursor.execute(sql.create_known_at_index(CHANNELS))
 
 
-MIGRATIONS = (_tables_and_views, _judged_by_votes)
+def _measured(cursor: Any) -> None:
+    """Measures; bars of extended hours are marked."""
+    cursor.execute(sql.create(MEASURES))
+    cursor.execute(sql.create_known_at_index(MEASURES))
+    cursor.execute(sql.add_columns(CANDLES))
+
+
+MIGRATIONS = (_tables_and_views, _judged_by_votes, _measured)
 
 
 def step(cursor: Any, schema: str) -> bool:

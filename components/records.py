@@ -14,6 +14,7 @@ import pandas as pd
 class CandleRequest:
     """Which bars of one instrument are wanted: opens in [since, until).
 
+    For measures ``symbol`` is the data set's name, and one reply holds all of its series.
     ``as_of`` is the instant of the run: nothing that happened later is asked for, and it
     becomes the ``known_at`` of what comes back.
     """
@@ -32,6 +33,10 @@ class RawReply:
     ``observed_at`` is the instant at which the provider stated it (the time of the HTTP
     reply, the modification time of a file), never later than the request's ``as_of``:
     a bar that closed after it is unfinished in this reply.
+
+    ``status`` is 200 when the reply is all that the provider will ever have of the request,
+    206 when it lacks a part that may come later (``details["absent"]`` says which). ``name``,
+    where it is set, names the raw object in place of the hash of its bytes.
     """
 
     source: str
@@ -41,6 +46,7 @@ class RawReply:
     observed_at: pd.Timestamp
     body: bytes
     details: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,10 +74,13 @@ class Parsed:
     ``candles`` has the columns ts, open, high, low, close, volume, vwap, trades and ``line``
     (the row's place in the reply, from 0); prices as traded (splits undone), absent values
     NaN, ``ts`` NaT where the provider's text is no time. ``actions`` has ts, kind, value.
+    A source of measures gives ``measures`` instead: series, ts (start of the bin, UTC), value
+    and ``line``.
     """
 
     candles: pd.DataFrame
     actions: pd.DataFrame
+    measures: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)

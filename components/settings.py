@@ -14,7 +14,18 @@ WATCH_LIST = ("BTC-USD", "ETH-USD", "SOL-USD", "SPY", "QQQ", "AAPL", "MSFT", "NV
 # isolation forest found nothing that they did not, at twice their cost.
 ENSEMBLE = ("market", "pump", "knn", "kmeans", "gmm")
 
+# What payment operators read; the files source joins them when it is told what its tables mean.
+OF_MEASURES = ("athena", "sql")
+
 Names = Annotated[tuple[str, ...], NoDecode]
+
+
+def _interval(got: dict[str, Any]) -> str:
+    return "2h" if got.get("source") in OF_MEASURES else "1d"
+
+
+def _is_short(got: dict[str, Any]) -> bool:
+    return not str(got.get("interval", "1d")).endswith("d")
 
 
 class Settings(BaseSettings):
@@ -24,7 +35,10 @@ class Settings(BaseSettings):
         env_prefix="TREMOR_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
     )
 
-    source: str = Field("yahoo", description="Where candles come from: yahoo, files or sample.")
+    source: str = Field(
+        "yahoo",
+        description="Where data comes from: athena, binance, files, polygon, sample, sql or yahoo.",
+    )
     symbols: Names = Field(
         (),
         description=(
@@ -32,13 +46,29 @@ class Settings(BaseSettings):
             "sample), or a small watch list (yahoo)."
         ),
     )
-    interval: str = Field("1d", pattern="^1d$", description="Length of a bar; days for now.")
+    interval: str = Field(
+        default_factory=_interval,
+        pattern="^[1-9][0-9]{0,3}[mhd]$",
+        description="Length of a bar: 1m, 5m, 1h, 1d. Unset: 1d, and 2h for payment volumes.",
+    )
     files_root: Path | None = Field(None, description="The folder that the files source reads.")
     history_years: float = Field(
-        10, gt=0, le=100, description="How far back a new instrument is fetched."
+        default_factory=lambda got: 0.25 if _is_short(got) else 10.0,
+        gt=0,
+        le=100,
+        description=(
+            "How far back a new instrument is fetched. Unset: 10, and 0.25 for bars shorter than "
+            "a day."
+        ),
     )
     grace_hours: float = Field(
-        12, ge=0, le=240, description="A bar missing so long after its close is told as late."
+        default_factory=lambda got: 1.0 if _is_short(got) else 12.0,
+        ge=0,
+        le=240,
+        description=(
+            "A bar missing so long after its close is told as late. Unset: 12, and 1 for bars "
+            "shorter than a day."
+        ),
     )
     calendars: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
@@ -81,6 +111,81 @@ class Settings(BaseSettings):
         SecretStr(""), description="Asked by GET after each finished run. Unset: off."
     )
 
+    second_source: str = Field(
+        "", description="Another source to compare the first with: files, binance, ... Unset: none."
+    )
+    tolerance: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="Closes of two sources that differ by more, a fraction, are data trouble.",
+    )
+    keep_minutes_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description=(
+            "Bars shorter than a day leave the warehouse so many days after they opened; the lake "
+            "keeps them. 0: never."
+        ),
+    )
+
+    binance_market: str = Field(
+        "spot", pattern="^(spot|um)$", description="Binance's spot market, or USD-M futures (um)."
+    )
+    binance_archive_url: str = Field(
+        "", description="A mirror of Binance's public archive. Unset: the archive itself."
+    )
+    binance_api_url: str = Field(
+        "", description="A gateway that stands for Binance's REST API. Unset: none."
+    )
+    polygon_api_key: SecretStr = Field(
+        SecretStr(""), description="The key of Massive's (Polygon's) REST API."
+    )
+    polygon_url: str = Field(
+        "", description="A gateway that stands for Massive's REST API. Unset: none."
+    )
+    polygon_requests_per_minute: float = Field(
+        5, gt=0, le=100_000, description="Requests that the plan allows; the free one has 5."
+    )
+    polygon_flat_key: SecretStr = Field(
+        SecretStr(""), description="Access key of Massive's flat files. Unset: REST alone."
+    )
+    polygon_flat_secret: SecretStr = Field(
+        SecretStr(""), description="The secret that goes with it."
+    )
+    polygon_flat_url: str = Field(
+        "", description="An S3 endpoint that stands for Massive's flat files. Unset: none."
+    )
+
+    time_zone: str = Field(
+        "UTC", description="Where the operator's days begin: payment bins are labelled in it."
+    )
+    measures_file: Path | None = Field(
+        None, description="A TOML file that says what the tables of payments in `files` mean."
+    )
+    measures_query: Path | None = Field(
+        None, description="The SQL file that athena and sql run, with :since and :until."
+    )
+    measures_times: str = Field(
+        "", description="Time zone of times without an offset. Unset: TREMOR_TIME_ZONE."
+    )
+    measures_empty: str = Field(
+        "zero", pattern="^(zero|missing)$", description="What a bin without payments is."
+    )
+    measures_settle_days: float = Field(
+        3, ge=0, le=60, description="So long after its end a month is asked for again."
+    )
+    athena_database: str = Field("default", description="Athena's database.")
+    athena_workgroup: str = Field("primary", description="Athena's workgroup.")
+    athena_output: str = Field(
+        "", description="`s3://bucket/prefix` of results. Unset: the workgroup's own."
+    )
+    sql_url: SecretStr = Field(
+        SecretStr(""),
+        description="`postgresql://`, `mysql://` or `mariadb://user:password@host/db` to read.",
+    )
+
     yahoo_url: str = Field("", description="A gateway that stands for Yahoo's hosts. Unset: none.")
     yahoo_requests_per_second: float = Field(
         2, gt=0, le=1000, description="Polite rate towards Yahoo."
@@ -97,7 +202,7 @@ class Settings(BaseSettings):
             return value
         return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
-    @field_validator("yahoo_url")
+    @field_validator("yahoo_url", "binance_archive_url", "binance_api_url", "polygon_url")
     @classmethod
     def _without_secrets(cls, value: str) -> str:
         if "@" in value:
@@ -117,13 +222,17 @@ class Settings(BaseSettings):
     @property
     def budget(self) -> float:
         """Alerts accepted per instrument and year at the interval."""
-        is_short = not self.interval.endswith(("d", "wk", "mo"))
+        is_short = _is_short({"interval": self.interval})
         return self.alerts_per_week * 365.25 / 7 if is_short else self.alerts_per_year
 
     @property
     def lake_root(self) -> str:
         """Where the lake lies, a folder or an ``s3://`` address."""
         return self.lake_url or str(self.state_dir / "lake")
+
+    def fields(self) -> dict[str, Any]:
+        """All settings by name, secrets wrapped."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
 
     def shown(self) -> dict[str, str]:
         """All settings as text, secrets as stars: fit for a manifest and a report."""

@@ -33,6 +33,8 @@ class Table:
 
 _BAR = {"symbol": "text", "interval": "text", "ts": "timestamp"}
 
+# hours is "extended" for a bar before or after the exchange's session, "regular" for one
+# inside it, and NULL where nothing is to be told apart (days, markets that never close).
 CANDLES = Table(
     "candles",
     {
@@ -44,10 +46,26 @@ CANDLES = Table(
         "volume": "float",
         "vwap": "float",
         "trades": "float",
+        "hours": "text",
         "source": "text",
         "known_at": "timestamp",
     },
     ("symbol", "interval", "ts", "known_at"),
+    versioned=True,
+)
+
+# One value of a business series: what was summed over [ts, ts + interval).
+MEASURES = Table(
+    "measures",
+    {
+        "series": "text",
+        "interval": "text",
+        "ts": "timestamp",
+        "value": "float",
+        "source": "text",
+        "known_at": "timestamp",
+    },
+    ("series", "interval", "ts", "known_at"),
     versioned=True,
 )
 
@@ -261,6 +279,7 @@ RUNS = Table(
 
 TABLES = (
     CANDLES,
+    MEASURES,
     ACTIONS,
     QUARANTINE,
     RAW_OBJECTS,

@@ -124,14 +124,7 @@ def _clock() -> datetime:
 
 
 def _source(settings: Settings) -> Source:
-    return open_source(
-        settings.source,
-        files_root=settings.files_root,
-        yahoo_url=settings.yahoo_url,
-        requests_per_second=settings.yahoo_requests_per_second,
-        timeout_s=settings.timeout_s,
-        cache_dir=settings.state_dir / "yfinance",
-    )
+    return open_source(settings.source, **settings.fields())
 
 
 def _channels(settings: Settings, report: str) -> tuple[Channel, ...]:

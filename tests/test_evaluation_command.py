@@ -35,7 +35,7 @@ def fill(world, n_series=4, n_bars=900, coins=0):
         interval="1d", source="made", vwap=np.nan, trades=np.nan, known_at=KNOWN_AT
     )
     with open_warehouse(world.read_settings()) as warehouse:
-        warehouse.upsert(CANDLES, rows[list(CANDLES.columns)])
+        warehouse.upsert(CANDLES, rows)
     world.files.mkdir(exist_ok=True)
     return candles
 
@@ -207,7 +207,7 @@ def test_hostile_histories_are_evaluated_all_the_same(world):
         interval="1d", source="made", vwap=np.nan, trades=np.nan, known_at=KNOWN_AT
     )
     with open_warehouse(world.read_settings()) as warehouse:
-        warehouse.upsert(CANDLES, rows[list(CANDLES.columns)])
+        warehouse.upsert(CANDLES, rows)
     seen = tremor(world, "evaluate", *JUDGE, "--json")
     assert seen.code == 0, seen.err
     found = json.loads(seen.out)

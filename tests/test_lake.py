@@ -35,7 +35,7 @@ def candles(n=3):
     ts = pd.date_range("2023-12-30", periods=n, freq="D", tz="UTC", unit="us")
     numbers = dict.fromkeys(("open", "high", "low", "close", "volume", "vwap", "trades"), 1.5)
     rows = pd.DataFrame({"symbol": "A", "interval": "1d", "ts": ts, **numbers, "source": "x"})
-    return rows.assign(known_at=AS_OF)[list(CANDLES.columns)]
+    return rows.assign(known_at=AS_OF).reindex(columns=list(CANDLES.columns))
 
 
 def test_a_batch_comes_back_as_it_was(lake):

@@ -452,7 +452,7 @@ def test_real_error_bodies_have_their_kind(name, status, error, tmp_path):
     body = (DATA / "yahoo_raw_json/errors" / name).read_bytes()
     with YahooStandIn({"ACME": Status(status, body)}) as server:
         source = open_source(
-            "yahoo", yahoo_url=server.url, requests_per_second=1000, cache_dir=tmp_path
+            "yahoo", yahoo_url=server.url, yahoo_requests_per_second=1000, state_dir=tmp_path
         )
         with pytest.raises(error):
             source.fetch(CandleRequest("ACME", "1d", utc("2024-01-01"), utc(LATE), utc(LATE)))

@@ -53,9 +53,9 @@ def opened(url, tmp_path, timeout_s=5.0):
     return open_source(
         "yahoo",
         yahoo_url=url,
-        requests_per_second=1000,
+        yahoo_requests_per_second=1000,
         timeout_s=timeout_s,
-        cache_dir=tmp_path / "yfinance",
+        state_dir=tmp_path,
     )
 
 
@@ -72,8 +72,8 @@ def case_and_source(request, tmp_path):
                 case.name,
                 files_root=folder,
                 yahoo_url=server.url,
-                requests_per_second=1000,
-                cache_dir=tmp_path / "yfinance",
+                yahoo_requests_per_second=1000,
+                state_dir=tmp_path,
             ),
         )
 

@@ -1,58 +1,23 @@
-"""Where candles come from: each source fetches one reply (I/O) and parses it (pure)."""
+"""Where candles and measures come from: each source fetches a reply (I/O) and parses it (pure)."""
 
-from collections.abc import Callable
-from pathlib import Path
+from importlib import import_module
+from typing import Any, Final, cast
 
-from components.errors import SettingsError, UnknownName
-from components.sources.base import Source, check_symbol
+from components.errors import UnknownName
+from components.sources.base import Source, Traits, check_symbol
 
-__all__ = ["SOURCES", "Source", "check_symbol", "open_source"]
+__all__ = ["SOURCES", "Source", "Traits", "check_symbol", "open_source"]
 
-
-def _files(*, files_root: Path | None, **_: object) -> Source:
-    from components.sources.files import Files
-
-    if files_root is None:
-        raise SettingsError(
-            "the source 'files' reads a folder, and none is set. "
-            "Set TREMOR_FILES_ROOT to the folder with your CSV or Parquet files."
-        )
-    return Files(files_root)
+# Each module has ``opened(**settings)``; it and its libraries are imported when it is asked for.
+SOURCES: Final[dict[str, str]] = {
+    "files": "components.sources.files",
+    "sample": "components.sources.sample",
+    "yahoo": "components.sources.yahoo",
+}
 
 
-def _sample(**_: object) -> Source:
-    from components.sources.sample import Sample
-
-    return Sample()
-
-
-def _yahoo(
-    *,
-    yahoo_url: str,
-    requests_per_second: float,
-    timeout_s: float,
-    cache_dir: Path | None,
-    **_: object,
-) -> Source:
-    from components.sources.yahoo import Yahoo
-
-    return Yahoo(yahoo_url, requests_per_second, timeout_s, cache_dir)
-
-
-# Each opens its source and imports the libraries that only this source needs.
-SOURCES: dict[str, Callable[..., Source]] = {"files": _files, "sample": _sample, "yahoo": _yahoo}
-
-
-def open_source(
-    name: str,
-    *,
-    files_root: Path | None = None,
-    yahoo_url: str = "",
-    requests_per_second: float = 2.0,
-    timeout_s: float = 30.0,
-    cache_dir: Path | None = None,
-) -> Source:
-    """Open the source called ``name``; each takes the settings that concern it.
+def open_source(name: str, **settings: Any) -> Source:
+    """Open the source called ``name``; it takes those of the ``settings`` that concern it.
 
     Raises
     ------
@@ -63,10 +28,4 @@ def open_source(
     """
     if name not in SOURCES:
         raise UnknownName("source", name, list(SOURCES))
-    return SOURCES[name](
-        files_root=files_root,
-        yahoo_url=yahoo_url,
-        requests_per_second=requests_per_second,
-        timeout_s=timeout_s,
-        cache_dir=cache_dir,
-    )
+    return cast("Source", import_module(SOURCES[name]).opened(**settings))

@@ -1,6 +1,8 @@
 """What every source can do, and which instrument names are let through."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from components.errors import InvalidSymbol
@@ -11,12 +13,45 @@ from components.records import CandleRequest, Parsed, RawReply
 SYMBOL = re.compile(r"^[A-Za-z0-9^][A-Za-z0-9.\-=^_&]{0,31}$", re.ASCII)
 
 
+@dataclass(frozen=True)
+class Traits:
+    """What tells one source from another, for those who ask it.
+
+    Parameters
+    ----------
+    kind : str, default="candles"
+        "candles" or "measures": what ``parse`` gives.
+    at_once : int, default=1
+        How many requests may be under way together.
+    absent : str, default="missing"
+        What it means when a complete reply lacks a bar that should exist: "missing" (asked for
+        again), "no trade" (the provider gives no bar without one) or "venue down" (the venue
+        writes a bar even when nobody trades).
+    """
+
+    kind: str = "candles"
+    at_once: int = 1
+    absent: str = "missing"
+
+
 class Source(Protocol):
-    """A provider of candles."""
+    """A provider of candles or measures.
+
+    Its module has ``opened(**settings) -> Source``, which takes the settings that concern it.
+    """
 
     @property
     def name(self) -> str:
         """The source's name in the registry and in every row that came from it."""
+        ...
+
+    @property
+    def traits(self) -> Traits:
+        """What tells it from other sources."""
+        ...
+
+    def pieces(self, request: CandleRequest) -> Sequence[CandleRequest]:
+        """Cut a request into those that are answered by one reply each, oldest first. Pure."""
         ...
 
     def fetch(self, request: CandleRequest) -> RawReply:

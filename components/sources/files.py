@@ -8,12 +8,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 
 from components.errors import InvalidSymbol, SettingsError, SourceFormatError, SymbolNotFound
 from components.records import CandleRequest, Parsed, RawReply
-from components.sources.base import check_symbol
+from components.sources.base import Traits, check_symbol
 from components.sources.chart import parse_chart
 from components.sources.sheets import parse_sheet
 
@@ -26,6 +27,16 @@ FILE_NAME = re.compile(
 MAX_BYTES = 512 * 2**20
 
 TAR = "application/x-tar"
+
+
+def opened(*, files_root: Path | None = None, **_: object) -> "Files":
+    """Open the folder of the settings."""
+    if files_root is None:
+        raise SettingsError(
+            "the source 'files' reads a folder, and none is set. "
+            "Set TREMOR_FILES_ROOT to the folder with your CSV or Parquet files."
+        )
+    return Files(files_root)
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,11 @@ class Files:
 
     root: Path
     name: str = "files"
+    traits: ClassVar[Traits] = Traits()
+
+    def pieces(self, request: CandleRequest) -> tuple[CandleRequest, ...]:
+        """An instrument's files are one reply."""
+        return (request,)
 
     def symbols(self) -> tuple[str, ...]:
         """List the instruments that have a file."""

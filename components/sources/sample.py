@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final
 
 import pandas as pd
 
 from components.errors import SettingsError, SymbolNotFound
 from components.records import CandleRequest, Parsed, RawReply
 from components.sources.bars import actions_frame
-from components.sources.base import check_symbol
+from components.sources.base import Traits, check_symbol
 from components.sources.sheets import parse_sheet
 
 STOCKS = ("bokeh_sampledata", "_data/stocks.csv.gz")
@@ -39,11 +39,21 @@ SPLITS: Final = MappingProxyType(
 )
 
 
+def opened(**_: object) -> "Sample":
+    """Open the sample; no setting concerns it."""
+    return Sample()
+
+
 @dataclass(frozen=True)
 class Sample:
     """The sample history; all of it counts as observed at the request's ``as_of``."""
 
     name: str = "sample"
+    traits: ClassVar[Traits] = Traits()
+
+    def pieces(self, request: CandleRequest) -> tuple[CandleRequest, ...]:
+        """An instrument's history is one reply."""
+        return (request,)
 
     def symbols(self) -> tuple[str, ...]:
         """List the instruments of the sample."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import pandas as pd
@@ -20,7 +20,7 @@ from components.errors import (
     SymbolNotFound,
 )
 from components.records import CandleRequest, Parsed, RawReply
-from components.sources.base import check_symbol
+from components.sources.base import Traits, check_symbol
 from components.sources.chart import NO_DATA, chart_result, parse_chart
 
 YAHOO = "https://query2.finance.yahoo.com"
@@ -52,6 +52,19 @@ class Pace:
         time.sleep(due - now)
 
 
+def opened(
+    *,
+    yahoo_url: str = "",
+    yahoo_requests_per_second: float = 2.0,
+    timeout_s: float = 30.0,
+    state_dir: Path | None = None,
+    **_: object,
+) -> "Yahoo":
+    """Open Yahoo as the settings say; its cookies lie beside what else is embedded."""
+    cache_dir = None if state_dir is None else state_dir / "yfinance"
+    return Yahoo(yahoo_url, yahoo_requests_per_second, timeout_s, cache_dir)
+
+
 @dataclass(frozen=True)
 class Yahoo:
     """Yahoo's chart API, version 8.
@@ -77,6 +90,7 @@ class Yahoo:
     cache_dir: Path | None = None
     clock: Callable[[], pd.Timestamp] = _now
     name: str = "yahoo"
+    traits: ClassVar[Traits] = Traits()
     _pace: Pace = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +99,10 @@ class Yahoo:
     def symbols(self) -> tuple[str, ...]:
         """Yahoo does not say what it has."""
         return ()
+
+    def pieces(self, request: CandleRequest) -> tuple[CandleRequest, ...]:
+        """A chart is one reply."""
+        return (request,)
 
     def fetch(self, request: CandleRequest) -> RawReply:
         """Ask for the bars since ``since``, always up to ``as_of``.

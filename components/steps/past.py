@@ -21,7 +21,7 @@ from components.errors import (
 )
 from components.panels import Flags, Ints
 from components.records import CandleRequest, Failure, Parsed, RawReply
-from components.sources.base import Source
+from components.sources.base import Source, Traits
 from components.steps.parts import Parts
 
 # A provider states a bar's final values so long after its close.
@@ -231,6 +231,15 @@ class Recorded:
     def name(self) -> str:
         """That of the source whose replies they are."""
         return self.parts.source.name
+
+    @property
+    def traits(self) -> Traits:
+        """Those of the source whose replies they are."""
+        return self.parts.source.traits
+
+    def pieces(self, request: CandleRequest) -> tuple[CandleRequest, ...]:
+        """What the raw layer has of a request is one reply."""
+        return (request,)
 
     @property
     def _source(self) -> Source:
