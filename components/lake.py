@@ -48,6 +48,15 @@ class Lake:
         self.objects.put_once(key, body)
         return key
 
+    def named_key(self, source: str, name: str) -> str:
+        """Where the reply to a request with a name is kept."""
+        return _named_key(source, name)
+
+    def get_named(self, source: str, name: str) -> bytes | None:
+        """What was kept under a name; None when nothing was."""
+        key = _named_key(source, name)
+        return self.objects.get(key) if self.objects.exists(key) else None
+
     def read_raw(self, key: str) -> RawBatch:
         """Read a batch back; ``LakeError`` when a body is not the one that was kept."""
         manifest = json.loads(self.objects.get(key))
@@ -202,9 +211,13 @@ def _sha256(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
+def _named_key(source: str, name: str) -> str:
+    return f"raw/{segment(source)}/named/{segment(name[:2])}/{segment(name)}"
+
+
 def _body_key(reply: RawReply) -> str:
-    if reply.name:
-        return f"raw/{segment(reply.source)}/named/{reply.name[:2]}/{segment(reply.name)}"
+    if reply.request.name:
+        return _named_key(reply.source, reply.request.name)
     sha256 = _sha256(reply.body)
     return f"raw/{segment(reply.source)}/bodies/{sha256[:2]}/{sha256}"
 
@@ -230,7 +243,7 @@ def _entry(reply: RawReply) -> dict[str, Any]:
         "status": reply.status,
         "observed_at": reply.observed_at.isoformat(),
         "details": dict(reply.details),
-        "name": reply.name,
+        "name": request.name,
         "body": _body_key(reply),
         "sha256": _sha256(reply.body),
         "n_bytes": len(reply.body),
@@ -244,6 +257,7 @@ def _reply(source: str, entry: dict[str, Any], body: bytes) -> RawReply:
         pd.Timestamp(entry["since"]),
         pd.Timestamp(entry["until"]),
         pd.Timestamp(entry["as_of"]),
+        entry.get("name", ""),
     )
     return RawReply(
         source=source,
@@ -253,5 +267,4 @@ def _reply(source: str, entry: dict[str, Any], body: bytes) -> RawReply:
         observed_at=pd.Timestamp(entry["observed_at"]),
         body=body,
         details=entry["details"],
-        name=entry.get("name", ""),
     )

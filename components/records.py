@@ -15,6 +15,8 @@ class CandleRequest:
     """Which bars of one instrument are wanted: opens in [since, until).
 
     For measures ``symbol`` is the data set's name, and one reply holds all of its series.
+    ``name``, where it is set, names the reply's raw object for ever: what was kept under it is
+    never asked for again.
     ``as_of`` is the instant of the run: nothing that happened later is asked for, and it
     becomes the ``known_at`` of what comes back.
     """
@@ -24,6 +26,7 @@ class CandleRequest:
     since: pd.Timestamp
     until: pd.Timestamp
     as_of: pd.Timestamp
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,7 @@ class RawReply:
     a bar that closed after it is unfinished in this reply.
 
     ``status`` is 200 when the reply is all that the provider will ever have of the request,
-    206 when it lacks a part that may come later (``details["absent"]`` says which). ``name``,
-    where it is set, names the raw object in place of the hash of its bytes.
+    206 when it lacks a part that may come later (``details["absent"]`` says which).
     """
 
     source: str
@@ -46,7 +48,6 @@ class RawReply:
     observed_at: pd.Timestamp
     body: bytes
     details: Mapping[str, str] = field(default_factory=dict)
-    name: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import signal
 import sys
 import tempfile
 from contextlib import redirect_stdout
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -236,7 +235,7 @@ def forked(job) -> int:
 
 
 def main() -> None:
-    wrap(gather, "_batches", lambda batches: partial(batches, size=BATCH))
+    gather.BATCH = BATCH
     for line in sys.stdin:
         job = json.loads(line)
         answer = do(job) if job["place"] is None else forked(job)

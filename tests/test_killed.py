@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -89,7 +88,7 @@ def database(postgres_server):
 @pytest.fixture
 def make_town(tmp_path, database, market, monkeypatch):
     """Make a world over the same files, whose stores are empty; the one before ends."""
-    monkeypatch.setattr(gather, "_batches", partial(gather._batches, size=BATCH))
+    monkeypatch.setattr(gather, "BATCH", BATCH)
 
     def make():
         run_sql(database, "drop schema if exists tremor cascade")

@@ -373,15 +373,20 @@ def _past(instant: "pd.Timestamp", option: str) -> "pd.Timestamp":
     return instant
 
 
-def _progress(items: Any, total: int, what: str) -> Any:
+def _progress(items: Any, total: int, what: Any) -> Any:
     """A bar on a terminal; nothing where nobody looks, or where one step is all there is."""
     if total < 2 or not sys.stderr.isatty():
         yield from items
         return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    yield from track(items, description=what, total=total, console=Console(stderr=True))
+    say = what if callable(what) else lambda: what
+    with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as shown:
+        bar = shown.add_task(say(), total=total)
+        for item in items:
+            yield item
+            shown.update(bar, advance=1, description=say())
 
 
 def _finished(summary: "RunSummary") -> int:

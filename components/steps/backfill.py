@@ -1,21 +1,24 @@
 """Backfill: old bars, fetched and loaded without alerts."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from components.records import RunSummary
-from components.steps.gather import fetch, load, plan_backfill, refine
+from components.steps.gather import ahead, fetch, load, plan_backfill, refine
 from components.steps.ledger import note
-from components.steps.parts import Parts
+from components.steps.parts import Parts, unseen
 
 
 def backfill(parts: Parts, since: pd.Timestamp, until: pd.Timestamp) -> RunSummary:
     """Fetch and load the bars of [since, until) that are not in the warehouse yet.
 
-    Each instrument is loaded before the next is fetched, so an interrupted backfill goes on
-    where it stopped.
+    While a batch is refined and loaded the next is fetched, and no more than these two are in
+    memory. An interrupted backfill goes on where it stopped.
     """
-    for wanted in plan_backfill(parts, since, until, parts.run.as_of):
-        load(parts, refine(parts, fetch(parts, wanted)))
+    batches = plan_backfill(parts, since, until, parts.run.as_of)
+    for raw in ahead(fetch, replace(parts, progress=unseen), batches):
+        load(parts, refine(parts, raw))
     run = parts.run
     run.exit_code = 3 if run.failures else 0
     run.status, run.finished_at = "finished", parts.clock()

@@ -1,7 +1,9 @@
 """Plan, fetch, refine, load: from the source to the warehouse."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 
 import pandas as pd
 import stamina
@@ -9,12 +11,20 @@ import stamina
 from components import checks
 from components.errors import SourceError, SourceUnavailable
 from components.records import CandleRequest, Failure, Parsed, RawBatch, RawReply
+from components.sessions import length
+from components.steps.coverage import known_absent
 from components.steps.missing import closed_bars, missing_bars
 from components.steps.parts import Parts
 from components.tables import ACTIONS, CANDLES, QUARANTINE, RAW_OBJECTS
 
-# Instruments fetched, checked and loaded together: a killed run loses no more than these.
-BATCH = 500
+# Replies fetched, checked and loaded together, and the bars that they may hold: a killed run
+# loses no more than these, and memory is bounded by them.
+BATCH, BATCH_BARS = 500, 200_000
+
+# How far before a reply's first bar the checks look at what is stored.
+BARS_BEFORE = 100
+
+DAY, YEAR = pd.Timedelta(days=1), pd.Timedelta(days=365.25)
 
 # Bars asked for again before the first missing one: a provider corrects late, and a name
 # that was given to another instrument shows in them.
@@ -37,57 +47,114 @@ class Refined:
 
 def plan(parts: Parts, as_of: pd.Timestamp) -> Iterator[list[CandleRequest]]:
     """Which bars to ask for: the missing ones, and a few before them, batch by batch."""
+    if parts.source.traits.kind == "measures":
+        return plan_backfill(parts, as_of - parts.watch.history, as_of, as_of)
     firsts = missing_bars(parts, as_of, as_of).groupby("symbol")["ts"].min()
     known = parts.warehouse.last_ts(list(firsts.index), parts.watch.interval, as_of)
     requests = [
-        _request(parts, str(symbol), first, as_of, as_of, recheck=symbol in known)
+        _request(parts, str(symbol), first, as_of, recheck=symbol in known)
         for symbol, first in firsts.sort_index().items()
     ]
-    return iter(_batches(requests))
+    return _batches(parts, [piece for each in requests for piece in parts.source.pieces(each)])
 
 
 def plan_backfill(
     parts: Parts, since: pd.Timestamp, until: pd.Timestamp, as_of: pd.Timestamp
 ) -> Iterator[list[CandleRequest]]:
-    """Which bars of [since, until) are not in the warehouse yet, batch by batch."""
-    watch, requests = parts.watch, []
-    for symbol in watch.symbols:
-        due = closed_bars(parts, symbol, since, as_of)
-        held = parts.warehouse.read(
-            CANDLES,
-            symbols=[symbol],
-            interval=watch.interval,
-            since=since,
-            until=until,
-            as_of=as_of,
-            columns=["symbol", "ts"],
-        )
-        absent = due[(due < until) & ~due.isin(pd.DatetimeIndex(held["ts"]))]
-        if len(absent):
-            requests.append(_request(parts, symbol, absent[0], until, as_of, recheck=False))
-    batches = _batches(requests, size=1)
-    return parts.progress(batches, len(batches), "fetching")
+    """Which bars of [since, until) are not in the warehouse yet, batch by batch.
+
+    Each batch is made when it is asked for, and looks at what is held by then.
+    """
+    interval = parts.watch.interval
+    wholes = [CandleRequest(s, interval, since, until, as_of) for s in parts.watch.symbols]
+    pieces = [piece for whole in wholes for piece in parts.source.pieces(whole)]
+    if parts.source.traits.at_once > 1:
+        # A file of a day may hold all instruments: they ask for it one after another.
+        pieces.sort(key=lambda piece: (piece.since, piece.symbol))
+    seen = parts.progress(pieces, len(pieces), lambda: _told(parts))
+    return _batches(parts, (w for piece in seen if (w := _still_wanted(parts, piece))))
+
+
+def _told(parts: Parts) -> str:
+    seconds = max((parts.clock() - (parts.run.started_at or parts.clock())).total_seconds(), 1.0)
+    n_rows = parts.run.counts.get("candles_new", 0) + parts.run.counts.get("measures_new", 0)
+    return f"{n_rows:,} rows, {n_rows / seconds:,.0f} a second"
+
+
+def _still_wanted(parts: Parts, piece: CandleRequest) -> CandleRequest | None:
+    """The piece from its first absent bar on; None when all of it is held."""
+    if piece.name:
+        return None if _is_loaded(parts, piece) else piece
+    due = closed_bars(parts, piece.symbol, piece.since, piece.as_of)
+    held = parts.warehouse.read(
+        CANDLES,
+        symbols=[piece.symbol],
+        interval=piece.interval,
+        since=piece.since,
+        until=piece.until,
+        as_of=piece.as_of,
+        columns=["symbol", "ts"],
+    )
+    absent = due[(due < piece.until) & ~due.isin(pd.DatetimeIndex(held["ts"]))]
+    bars = pd.DataFrame({"symbol": piece.symbol, "ts": absent})
+    absent = absent[~known_absent(parts, bars, piece.as_of)]
+    return replace(piece, since=absent[0]) if len(absent) else None
+
+
+def _is_loaded(parts: Parts, piece: CandleRequest) -> bool:
+    key = parts.lake.named_key(parts.source.name, piece.name)
+    found = parts.warehouse.query(
+        "select 1 as n from raw_objects where key = %(key)s", {"key": key}
+    )
+    return bool(len(found))
 
 
 def _request(
-    parts: Parts,
-    symbol: str,
-    first: pd.Timestamp,
-    until: pd.Timestamp,
-    as_of: pd.Timestamp,
-    *,
-    recheck: bool,
+    parts: Parts, symbol: str, first: pd.Timestamp, as_of: pd.Timestamp, *, recheck: bool
 ) -> CandleRequest:
     if recheck:
-        # A month holds at least RECHECKED_BARS sessions of any exchange.
-        before = closed_bars(parts, symbol, first - pd.Timedelta(days=31), first)
-        before = before[before < first]
-        first = before[-RECHECKED_BARS:].min() if len(before) else first
-    return CandleRequest(symbol, parts.watch.interval, first, until, as_of)
+        step = length(parts.watch.interval)
+        # A month holds at least RECHECKED_BARS sessions of any exchange, a week as many hours.
+        before = first - (pd.Timedelta(days=31) if step >= DAY else pd.Timedelta(days=7))
+        earlier = closed_bars(parts, symbol, before, first)
+        earlier = earlier[earlier < first]
+        first = earlier[-RECHECKED_BARS:].min() if len(earlier) else first
+    return CandleRequest(symbol, parts.watch.interval, first, as_of, as_of)
 
 
-def _batches(requests: list[CandleRequest], size: int = BATCH) -> list[list[CandleRequest]]:
-    return [requests[i : i + size] for i in range(0, len(requests), size)]
+def _batches(parts: Parts, requests: Iterable[CandleRequest]) -> Iterator[list[CandleRequest]]:
+    """Requests whose replies fit into memory together, in their order."""
+    batch, n_bars = [], 0.0
+    for request in requests:
+        batch.append(request)
+        n_bars += _bars_in(parts, request)
+        if len(batch) >= BATCH or n_bars >= BATCH_BARS:
+            yield batch
+            batch, n_bars = [], 0.0
+    if batch:
+        yield batch
+
+
+def _bars_in(parts: Parts, request: CandleRequest) -> float:
+    years = (request.until - request.since) / YEAR
+    return years * parts.calendars.bars_per_year(request.symbol, request.interval)
+
+
+def ahead(
+    step: Callable[[Parts, list[CandleRequest]], RawBatch],
+    parts: Parts,
+    batches: Iterator[list[CandleRequest]],
+) -> Iterator[RawBatch]:
+    """Fetch each batch while the one before it is being refined and loaded."""
+    with ThreadPoolExecutor(1) as pool:
+        under_way = None
+        for wanted in batches:
+            following = pool.submit(step, parts, wanted)
+            if under_way is not None:
+                yield under_way.result()
+            under_way = following
+        if under_way is not None:
+            yield under_way.result()
 
 
 def fetch(parts: Parts, requests: list[CandleRequest]) -> RawBatch:
@@ -96,26 +163,32 @@ def fetch(parts: Parts, requests: list[CandleRequest]) -> RawBatch:
     What an interrupted run with the same ``as_of`` already kept is not asked for again. An
     instrument that fails is noted; the others go on.
     """
-    kept = _kept_replies(parts, requests[0].as_of)
-    replies, failures, fresh = [], [], []
-    for request in parts.progress(requests, len(requests), "fetching"):
-        if request in kept:
-            replies.append(kept[request])
-            continue
-        outcome = _ask(parts, request)
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-        else:
-            fresh.append(outcome)
+    kept = _kept_replies(parts, requests)
+    wanted = [request for request in requests if request not in kept]
+    with ThreadPoolExecutor(parts.source.traits.at_once) as pool:
+        asked = pool.map(partial(_ask, parts), wanted)
+        outcomes = list(parts.progress(asked, len(wanted), "fetching"))
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    fresh = [outcome for outcome in outcomes if isinstance(outcome, RawReply)]
     parts.run.failures.extend(failures)
     if fresh or failures:
         parts.lake.put_raw(RawBatch(parts.source.name, tuple(fresh), tuple(failures)))
-    return RawBatch(parts.source.name, (*replies, *fresh), tuple(failures))
+    return RawBatch(parts.source.name, (*kept.values(), *fresh), tuple(failures))
 
 
-def _kept_replies(parts: Parts, as_of: pd.Timestamp) -> dict[CandleRequest, RawReply]:
-    keys = parts.lake.raw_manifests(parts.source.name, parts.watch.interval, as_of)
-    return {reply.request: reply for key in keys for reply in parts.lake.read_raw(key).replies}
+def _kept_replies(parts: Parts, requests: list[CandleRequest]) -> dict[CandleRequest, RawReply]:
+    """What an interrupted run kept of the very requests, or under their names."""
+    name, as_of = parts.source.name, requests[0].as_of
+    kept = {}
+    for request in requests:
+        body = parts.lake.get_named(name, request.name) if request.name else None
+        if body is not None:
+            url = parts.lake.named_key(name, request.name)
+            kept[request] = RawReply(name, request, url, 200, as_of, body, {"kind": "kept"})
+    keys = parts.lake.raw_manifests(name, parts.watch.interval, as_of)
+    replies = (reply for key in keys for reply in parts.lake.read_raw(key).replies)
+    wanted = set(requests)
+    return kept | {reply.request: reply for reply in replies if reply.request in wanted}
 
 
 def _ask(parts: Parts, request: CandleRequest) -> RawReply | Failure:
@@ -162,14 +235,15 @@ def refine(parts: Parts, batch: RawBatch) -> Refined:
     parts.run.hashes.extend(objects["sha256"])
     if not parsed:
         return Refined(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), objects)
-    since = min(reply.request.since for reply, _ in parsed)
-    as_of = parsed[0][0].request.as_of
+    requests = [reply.request for reply, _ in parsed]
+    step = length(parts.watch.interval)
     stored = parts.warehouse.read(
         CANDLES,
-        symbols=sorted({reply.request.symbol for reply, _ in parsed}),
+        symbols=sorted({request.symbol for request in requests}),
         interval=parts.watch.interval,
-        since=since,
-        as_of=as_of,
+        since=min(request.since for request in requests) - BARS_BEFORE * min(step, DAY / 2),
+        until=max(request.until for request in requests),
+        as_of=requests[0].as_of,
     )
     candles, actions, quarantine = checks.apply(parsed, stored, parts.calendars)
     parts.lake.put_candles(candles)

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from components.steps.coverage import known_absent
 from components.steps.parts import Parts
 from components.tables import CANDLES
 
@@ -11,12 +12,20 @@ RECENT = pd.Timedelta(days=14)
 # A bar from so long before shows that the instrument was there when those weeks began.
 BEFORE = pd.Timedelta(days=10)
 
+# Bars that were refused: a market that died years ago is not asked for all of them every day.
+REFUSED = """
+select distinct symbol, ts from quarantine
+where symbol = any(%(symbols)s) and interval = %(interval)s and known_at <= %(as_of)s
+  and ts <= %(recent)s
+"""
+
 
 def missing_bars(parts: Parts, as_of: pd.Timestamp, closed_by: pd.Timestamp) -> pd.DataFrame:
     """Bars that closed by ``closed_by`` and are not known by ``as_of``, as (symbol, ts).
 
     An instrument without any bar misses its whole history; one that has some misses what is
-    absent since its last bar, and the holes of the last two weeks.
+    absent since its last bar, and the holes of the last two weeks. What the provider is known
+    not to have is not missing, nor is what was refused before these weeks.
     """
     watch = parts.watch
     last = parts.warehouse.last_ts(watch.symbols, watch.interval, as_of)
@@ -48,7 +57,25 @@ def missing_bars(parts: Parts, as_of: pd.Timestamp, closed_by: pd.Timestamp) -> 
                 tables.append(pd.DataFrame({"symbol": symbol, "ts": absent}))
     if not tables:
         return pd.DataFrame({"symbol": pd.Series(dtype=str), "ts": pd.DatetimeIndex([], tz="UTC")})
-    return pd.concat(tables, ignore_index=True)
+    bars = pd.concat(tables, ignore_index=True)
+    bars = bars[~_refused(parts, bars, last, as_of)]
+    return bars[~known_absent(parts, bars, as_of)].reset_index(drop=True)
+
+
+def _refused(
+    parts: Parts, bars: pd.DataFrame, last: dict[str, pd.Timestamp], as_of: pd.Timestamp
+) -> pd.Series:
+    """Tell which bars from before the last weeks were refused, of instruments that have any."""
+    recent = as_of - RECENT
+    old = sorted({s for s, ts in last.items() if ts < recent} & set(bars["symbol"]))
+    if not old:
+        return pd.Series(False, index=bars.index)
+    span = {"as_of": as_of.to_pydatetime(), "recent": recent.to_pydatetime()}
+    rows = parts.warehouse.query(
+        REFUSED, {"symbols": old, "interval": parts.watch.interval, **span}
+    )
+    is_refused = pd.MultiIndex.from_frame(bars).isin(pd.MultiIndex.from_frame(rows))
+    return pd.Series(is_refused, index=bars.index)
 
 
 def closed_bars(

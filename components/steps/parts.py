@@ -21,11 +21,13 @@ T = TypeVar("T")
 class Progress(Protocol):
     """Shows how far a long loop is."""
 
-    def __call__(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
-        """Pass ``items`` on, one by one."""
+    def __call__(
+        self, items: Iterable[T], total: int, what: str | Callable[[], str]
+    ) -> Iterator[T]:
+        """Pass ``items`` on, one by one; ``what`` may change on the way."""
 
 
-def unseen(items: Iterable[T], total: int, what: str) -> Iterator[T]:  # noqa: ARG001 - as Progress
+def unseen(items: Iterable[T], total: int, what: str | Callable[[], str]) -> Iterator[T]:  # noqa: ARG001 - as Progress
     """Progress that nobody watches."""
     yield from items
 
