@@ -8,7 +8,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from components.errors import SettingsError
 
-WATCH_LIST = ("BTC-USD", "ETH-USD", "SOL-USD", "SPY", "QQQ", "AAPL", "MSFT", "NVDA", "TSLA")
+# What is watched when nothing else is said, in each provider's own names.
+WATCH_LISTS = {
+    "binance": ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"),
+    "polygon": ("SPY", "QQQ", "AAPL", "MSFT", "NVDA", "TSLA"),
+    "yahoo": ("BTC-USD", "ETH-USD", "SOL-USD", "SPY", "QQQ", "AAPL", "MSFT", "NVDA", "TSLA"),
+}
 
 # The five whose votes were measured to be independent enough and to find most together. The
 # isolation forest found nothing that they did not, at twice their cost.
@@ -43,7 +48,7 @@ class Settings(BaseSettings):
         (),
         description=(
             "Instruments, comma-separated. Unset: all that the source itself lists (files, "
-            "sample), or a small watch list (yahoo)."
+            "sample), or a small watch list (yahoo, binance, polygon)."
         ),
     )
     interval: str = Field(
@@ -53,12 +58,12 @@ class Settings(BaseSettings):
     )
     files_root: Path | None = Field(None, description="The folder that the files source reads.")
     history_years: float = Field(
-        default_factory=lambda got: 0.25 if _is_short(got) else 10.0,
+        default_factory=lambda got: 0.08 if _is_short(got) else 10.0,
         gt=0,
         le=100,
         description=(
-            "How far back a new instrument is fetched. Unset: 10, and 0.25 for bars shorter than "
-            "a day."
+            "How far back a new instrument is fetched. Unset: 10, and 0.08 (a month) for bars "
+            "shorter than a day."
         ),
     )
     grace_hours: float = Field(

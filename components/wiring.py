@@ -20,7 +20,7 @@ from components.lake import Lake
 from components.records import RunSummary
 from components.scratch import scratch_lake, scratch_warehouse
 from components.sessions import Calendars
-from components.settings import WATCH_LIST, Settings
+from components.settings import WATCH_LISTS, Settings
 from components.sources import open_source
 from components.sources.base import Source, check_symbol
 from components.steps.parts import Parts, Progress, Watch, unseen
@@ -57,7 +57,8 @@ def open_parts(
     symbols = _symbols(settings, source)
     calendars = Calendars(settings.calendars)
     ensemble = Ensemble(settings.detectors, settings.budget, settings.quorum)
-    for per_year in {calendars.bars_per_year(symbol, settings.interval) for symbol in symbols}:
+    judged = symbols if source.traits.kind == "candles" else ()
+    for per_year in {calendars.bars_per_year(symbol, settings.interval) for symbol in judged}:
         ensemble.require_resolvable(per_year)
     stamp = pd.Timestamp(as_of).strftime("%Y%m%dT%H%M%SZ")
     run_id = f"{command}-{stamp}"
@@ -77,6 +78,7 @@ def open_parts(
                 interval=settings.interval,
                 history=pd.Timedelta(days=round(365.25 * settings.history_years)),
                 grace=pd.Timedelta(hours=settings.grace_hours),
+                zone=settings.time_zone,
                 attempts=settings.attempts,
                 all_clear=settings.all_clear,
                 heartbeat_url=settings.heartbeat_url.get_secret_value(),
@@ -148,7 +150,10 @@ def _channels(settings: Settings, report: str) -> tuple[Channel, ...]:
 
 
 def _symbols(settings: Settings, source: Source) -> tuple[str, ...]:
-    symbols = settings.symbols or source.symbols() or WATCH_LIST
+    if source.traits.kind == "measures":
+        # What is watched are the data sets that were described to the source.
+        return tuple(sorted(source.symbols()))
+    symbols = settings.symbols or source.symbols() or WATCH_LISTS.get(source.name, ())
     for symbol in symbols:
         check_symbol(symbol)
     if not symbols:

@@ -34,7 +34,7 @@ def unseen(items: Iterable[T], total: int, what: str | Callable[[], str]) -> Ite
 
 @dataclass(frozen=True)
 class Watch:
-    """What is watched, and with how much patience."""
+    """What is watched, and with how much patience; in ``zone`` the operator's days begin."""
 
     symbols: tuple[str, ...]
     interval: str
@@ -43,6 +43,7 @@ class Watch:
     attempts: int
     all_clear: bool
     heartbeat_url: str = field(default="", repr=False)
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True)
