@@ -18,13 +18,13 @@ from components.consensus import LEVELS, Poll, quorum_of
 from components.detectors import DETECTORS
 from components.detectors.base import Model, OwnHistoryDetector
 from components.errors import SettingsError, UnknownName
-from components.features import FEATURES
+from components.features import FEATURES, price
 from components.features.channels import VECTOR, Channelled, Channels, vectors
 from components.panels import FIELDS, Array, CandlePanel, Flags, Ints
 from components.refitted import OwnPast, Refitted
 
 # Counted up whenever the judgement's arithmetic changes: older snapshots are then rebuilt.
-ARITHMETIC = 2
+ARITHMETIC = 3
 
 # The stages' own numbers. The steps stack, so the early ones begin with few scores: theirs are
 # only compared with each other, and the last one decides.
@@ -233,7 +233,8 @@ class Ensemble:
             is_stale=channelled.is_stale,
             bars_lacking=np.where(is_open, lacking, 0),
             body=columns["body"],
-            move=columns["return"],
+            # What is told is the whole move, however long it took.
+            move=price.close_return(panel, state["channels.close"].astype(float)),
             scale=channelled.scale,
             market_part=np.expm1(channelled.market_part),
             residual_p=columns["residual_p"],
@@ -245,8 +246,7 @@ class Ensemble:
     ) -> tuple[Channelled, dict[str, Array]]:
         """Everything that a detector can ask for by name."""
         close = state["channels.close"].astype(float)
-        # A return that is told is the simple one; channels are logarithms.
-        wanted = {"body", "return"} | {f for name in self.detectors for f in _features(name)}
+        wanted = {"body"} | {f for name in self.detectors for f in _features(name)}
         columns = {name: FEATURES[name](panel, close) for name in FEATURES if name in wanted}
         carried, channelled = Channels().run(scoped(state, "channels"), panel)
         after.update(named(carried, "channels"))

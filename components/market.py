@@ -28,8 +28,21 @@ def returns(candles: pd.DataFrame) -> pd.DataFrame:
     return rows.set_index(["ts", "symbol"])["return"].unstack()  # noqa: PD010 - keys are unique
 
 
-def medians(moves: pd.DataFrame) -> pd.DataFrame:
-    """Columns ts, return (median, a fraction), n_instruments; at least ``LEAST_MEMBERS``."""
+def spans(candles: pd.DataFrame) -> pd.DataFrame:
+    """The column ``steps`` of candles in the shape of ``returns``."""
+    steps = candles.set_index(["ts", "symbol"])["steps"].astype("float32")
+    return steps.unstack()  # noqa: PD010 - keys are unique
+
+
+def medians(moves: pd.DataFrame, spans: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Columns ts, return (median, a fraction), n_instruments; at least ``LEAST_MEMBERS``.
+
+    Of members that come to a bar over different numbers of steps only those count that come
+    over the median number: a move over an outage of one's own is no move of the market.
+    """
+    if spans is not None:
+        usual = spans.where(moves.notna()).median(axis=1)
+        moves = moves.where(spans.eq(usual, axis=0))
     n = moves.notna().sum(axis=1)
     enough = moves[n >= LEAST_MEMBERS]
     return pd.DataFrame(
@@ -42,8 +55,8 @@ def medians(moves: pd.DataFrame) -> pd.DataFrame:
 
 
 def market_returns(candles: pd.DataFrame) -> pd.DataFrame:
-    """The median return at each bar: ``medians`` of ``returns``."""
-    return medians(returns(candles))
+    """The median return at each bar: ``medians`` of ``returns``, over ``spans`` if known."""
+    return medians(returns(candles), spans(candles) if "steps" in candles else None)
 
 
 @dataclass(frozen=True)
@@ -56,12 +69,13 @@ class JudgedMarket:
     is_anomaly: Array
 
 
-def judge_market(moves: Array, rate: float) -> JudgedMarket:
+def judge_market(moves: Array, rate: float, steps: Array | None = None) -> JudgedMarket:
     """Judge a market's simple returns (n_bars,), oldest first, from its first bar.
 
-    ``rate`` is the stated share of bars that may alert.
+    ``rate`` is the stated share of bars that may alert; ``steps`` how many bars each return is
+    over, 1 when not given. It is divided by their square root.
     """
-    x = np.log1p(moves)[None]
+    x = (np.log1p(moves) / np.sqrt(1.0 if steps is None else steps))[None]
     units, reference, keeper = VolatilityUnits(), Reference(), KeptRate()
     _, z, _ = units.run(units.start(1), x)
     _, p, _ = reference.run(reference.start(1), np.abs(z))

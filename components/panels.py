@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-FIELDS = ("open", "high", "low", "close", "volume", "split", "market")
+FIELDS = ("open", "high", "low", "close", "volume", "split", "market", "steps")
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class CandlePanel:
     """The candles of some instruments: ``fields`` (n_series, n_bars, len(FIELDS)), ``ts``.
 
     ``ts`` is datetime64[us], NaT where there is no bar. ``split`` is new shares per old share
-    since the bar before, ``market`` the return of the instrument's market, a fraction (NaN:
-    unknown). ``round_the_clock`` names the instruments whose market never closes: they have
-    no gap between a close and the next open.
+    since the bar before, ``market`` the return of the instrument's market over the same time, a
+    fraction (NaN: unknown), ``steps`` how many bars should have come since the bar before, this
+    one included: 3 when two are missing. ``round_the_clock`` names the instruments whose market
+    never closes: they have no gap between a close and the next open.
     """
 
     symbols: tuple[str, ...]
@@ -43,6 +44,13 @@ class CandlePanel:
         return ~np.isnat(self.ts)
 
     @property
+    def steps(self) -> Array:
+        """Expected bars since the bar before, (n_series, n_bars), at least 1; 1 where unknown."""
+        steps = self.field("steps")
+        # Nothing compares with NaN: what is unknown counts as adjacent.
+        return np.where(steps > 1, steps, 1.0)
+
+    @property
     def is_session(self) -> Flags:
         """Which series' markets close, shape (n_series,)."""
         return np.array([s not in self.round_the_clock for s in self.symbols], dtype=np.bool_)
@@ -53,7 +61,8 @@ def pack(
 ) -> CandlePanel:
     """Make a panel of the rows of ``symbols``; one row a (symbol, ts), in any order.
 
-    Without a column ``market`` the market's return is unknown.
+    Without a column ``market`` the market's return is unknown; without ``steps`` every bar
+    counts as the next one after the bar before.
     """
     codes = pd.Index(symbols).get_indexer(pd.Index(candles["symbol"]))
     stamps = candles["ts"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")

@@ -86,6 +86,25 @@ def vus_pr(flags, scores, longest):
     return np.mean(areas)
 
 
+def expected_steps(ts, before, due):
+    """How many of the bars that are due lie behind ``before`` and not behind ``ts``; at least 1."""
+    return max(sum(before < each <= ts for each in due), 1)
+
+
+def bar_moves(open_, high, low, close, steps, *, closes):
+    """Return, gap and log true range of each bar of one series, in the size of one bar."""
+    n = len(close)
+    r, gap, span = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
+    for t in range(1, n):
+        root = steps[t] ** 0.5
+        r[t] = np.log(close[t] / close[t - 1]) / root
+        if closes and steps[t] == 1:
+            gap[t] = np.log(open_[t] / close[t - 1])
+        back = max(abs(np.log(high[t] / close[t - 1])), abs(np.log(low[t] / close[t - 1])))
+        span[t] = np.log(max(np.log(high[t] / low[t]), back / root))
+    return r, gap, span
+
+
 def level_units(x, mean=0.94, spread=0.97, cap=5.0, warm_up=30):
     """A log level in units of its own recent mean and deviation, for one series."""
     z = np.full(len(x), np.nan)

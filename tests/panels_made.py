@@ -24,6 +24,7 @@ def candle_panel(seed=3, n_series=3, n_bars=400, start="2020-01-01", *, with_mar
             np.round(1e6 * np.exp(0.4 * random.standard_normal(close.shape))),
             np.ones_like(close),
             market,
+            np.ones_like(close),
         ],
         axis=2,
     )

@@ -176,6 +176,7 @@ def test_channels_in_pieces_equal_the_whole(edges):
     panel, stage = candle_panel(n_bars=N, with_market=True), Channels()
     panel.fields[1, 200:230, :4] = panel.fields[1, 199, 3]
     panel.fields[2, 150, FIELDS.index("split")] = 2
+    panel.fields[0, [90, 260], FIELDS.index("steps")] = [285, 2]
     _, whole = stage.run(stage.start(3), panel)
     state, parts = stage.start(3), []
     for first, last in itertools.pairwise(edges):
@@ -186,6 +187,31 @@ def test_channels_in_pieces_equal_the_whole(edges):
         np.testing.assert_array_equal(joined, expected)
     joined = np.concatenate([part.regime for part in parts], axis=1)
     np.testing.assert_array_equal(joined, whole.regime)
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_channels_are_their_formulas_across_gaps(closes):
+    """Bar by bar, with a bar in ten that comes after a hole of up to thirty bars."""
+    panel, random = candle_panel(n_series=1, n_bars=N, with_market=True), np.random.default_rng(5)
+    steps = np.where(random.random(N) < 0.1, random.integers(2, 30, N), 1)
+    panel.fields[0, :, FIELDS.index("steps")] = steps
+    always = frozenset() if closes else frozenset({"S0"})
+    panel = CandlePanel(panel.symbols, panel.ts, panel.fields, always)
+    _, found = Channels().run(Channels().start(1), panel)
+    prices = [panel.field(name)[0] for name in ("open", "high", "low", "close")]
+    r, gap, span = naive.bar_moves(*prices, steps, closes=closes)
+    market = np.log1p(panel.field("market")[0]) / np.sqrt(steps)
+    rest, share = naive.market_residual(r[1:], market[1:])
+    judged = {"return": r, "gap": gap, "body": np.log(prices[3] / prices[0])}
+    for name, x in judged.items():
+        z, is_move = np.full(N, np.nan), ~np.isnan(x)
+        z[is_move] = naive.volatility_units(x[is_move])
+        np.testing.assert_allclose(found.columns[f"{name}_z"][0], z, rtol=1e-8, err_msg=name)
+    np.testing.assert_allclose(
+        found.columns["range_z"][0, 1:], naive.level_units(span[1:]), rtol=1e-6
+    )
+    np.testing.assert_allclose(found.columns["residual_z"][0, 1:], rest, rtol=1e-6)
+    np.testing.assert_allclose(found.market_part[0, 1:], share * np.sqrt(steps[1:]), rtol=1e-7)
 
 
 def test_channels_know_no_unit_and_no_split():

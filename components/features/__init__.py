@@ -14,5 +14,5 @@ FEATURES: Mapping[str, Feature] = {
     "log_return": price.log_return,
     "low_range": price.low_range,
     "price_amplitude": price.price_amplitude,
-    "return": price.close_return,
+    "return": price.bar_return,
 }

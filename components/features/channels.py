@@ -50,6 +50,11 @@ class Channels:
     = r - beta m with the market's return m, each in volatility units; range = ln max(ln(H / L),
     \|ln(H / C')\|, \|ln(L / C')\|) and volume = ln V (in units before any split), each in
     level units.
+
+    A bar that comes k steps after the bar before it (k - 1 are missing) is held against the
+    scale of one bar: r, m (which is over the same k steps or unknown), ln(H / C') and ln(L / C')
+    are divided by the square root of k. Its gap is not judged: it holds all that the missing
+    bars did from open to close. What happened within the bar needs no such care.
     """
 
     moves: VolatilityUnits = field(default_factory=VolatilityUnits)
@@ -86,12 +91,14 @@ class Channels:
         after.update(named(stale, "stale"))
 
         live_before = np.where(is_stale, np.nan, before)
+        root = np.sqrt(panel.steps)
+        has_gap = panel.is_session[:, None] & (root == 1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            r = np.log(close / live_before)
-            market = np.log1p(panel.field("market"))
+            r = np.log(close / live_before) / root
+            market = np.log1p(panel.field("market")) / root
             moves = {
                 "return": r,
-                "gap": np.where(panel.is_session[:, None], np.log(open_ / live_before), np.nan),
+                "gap": np.where(has_gap, np.log(open_ / live_before), np.nan),
                 "body": np.where(is_stale, np.nan, np.log(close / open_)),
             }
         columns, scale = {}, np.full_like(close, np.nan)
@@ -103,20 +110,20 @@ class Channels:
                 scale = s
         rest, columns["residual_z"], share = self.residual.run(scoped(state, "residual"), r, market)
         after.update(named(rest, "residual"))
+        share = share * root
 
         shares, volume = _volume(panel, state["shares"].astype(float))
         with np.errstate(divide="ignore", invalid="ignore"):
             reach = np.maximum(high, np.maximum(open_, close)) / live_before
             depth = np.minimum(low, np.minimum(open_, close)) / live_before
-            true_range = np.maximum(
-                np.log(reach / depth), np.maximum(np.abs(np.log(reach)), np.abs(np.log(depth)))
-            )
+            up, down = np.log(reach) / root, np.log(depth) / root
+            true_range = np.maximum(np.log(reach / depth), np.maximum(np.abs(up), np.abs(down)))
             floor = LEAST_RANGE * np.where(np.isnan(scale), LEAST_RANGE, scale)
             levels = {
                 "range": np.log(np.maximum(true_range, floor)),
                 "volume": np.where(is_stale, np.nan, np.log(np.where(volume > 0, volume, np.nan))),
             }
-            columns["excursion_z"] = np.log(reach) / scale
+            columns["excursion_z"] = up / scale
         for name, x in levels.items():
             units, z = self.levels.run(scoped(state, name), x)
             after.update(named(units, name))

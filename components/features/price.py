@@ -32,9 +32,14 @@ def close_return(panel: CandlePanel, previous_close: Array) -> Array:
     return close * panel.field("split") / before - 1
 
 
+def bar_return(panel: CandlePanel, previous_close: Array) -> Array:
+    """``close_return`` in the size of one bar: over k steps, divided by the square root of k."""
+    return close_return(panel, previous_close) / np.sqrt(panel.steps)
+
+
 def log_return(panel: CandlePanel, previous_close: Array) -> Array:
-    """The logarithm of close / previous close, with a split on the day undone."""
-    growth: Array = np.log1p(close_return(panel, previous_close))
+    """The logarithm of close / previous close, a split on the day undone, in one bar's size."""
+    growth: Array = np.log1p(close_return(panel, previous_close)) / np.sqrt(panel.steps)
     return growth
 
 

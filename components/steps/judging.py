@@ -20,6 +20,7 @@ from components.steps.carrying import (
     with_groups,
     write_group,
 )
+from components.steps.gaps import regular, with_steps
 from components.steps.labels import data_errors
 from components.steps.market import market, with_market
 from components.steps.parts import Parts
@@ -57,7 +58,7 @@ def recall(parts: Parts, as_of: pd.Timestamp) -> tuple[Snapshot, Iterator[Piece]
         return ledger, _rebuilds(parts, ledger, symbols, as_of)
     at, carried, known = found
     carried = with_groups(carried, symbols)
-    new = parts.warehouse.changed_since(at, as_of, list(symbols), interval)
+    new = regular(parts.warehouse.changed_since(at, as_of, list(symbols), interval))
     every = pd.Series(pd.DatetimeIndex(carried.state["last_ts"], tz="UTC"), index=carried.symbols)
     last = every[list(symbols)]
     restart = restarted(parts, last, new, at, as_of)
@@ -109,6 +110,7 @@ def _rebuilds(
         rows = parts.warehouse.read(
             CANDLES, symbols=list(members), interval=parts.watch.interval, as_of=as_of
         )
+        rows = regular(rows)
         if len(rows):
             yield _piece(parts, group, members, rows, as_of)
 
@@ -125,7 +127,7 @@ def _piece(
     per_year = [parts.calendars.bars_per_year(symbol, interval) for symbol in symbols]
     rates = budget / np.array(per_year, dtype=float)
     rows = _without_errors(parts, with_splits(parts, rows, as_of, after), as_of)
-    rows = with_market(parts, rows)
+    rows = with_market(parts, with_steps(parts, rows, after))
     return Piece(symbols, group, rows, rates, as_of, from_start=after is None)
 
 

@@ -1,10 +1,13 @@
 """Market: what the watched instruments of each calendar did together, stored before judging."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from components.market import judge_market, medians, returns
+from components.market import judge_market, medians, returns, spans
 from components.steps.carrying import watched_lately
+from components.steps.gaps import regular, with_steps
 from components.steps.parts import Parts
 from components.steps.splits import with_splits
 from components.tables import CANDLES, MARKET
@@ -14,6 +17,18 @@ TOGETHER = 250
 
 # How far back a bar is looked for that its market lacks, and the close before it.
 RECENT = pd.Timedelta(days=31)
+
+# Each market from a bar on, and the bar before it, from which the first return is.
+STORED_SINCE = """
+select m.watch_list, m.ts, m."return" as market
+from unnest(%(calendars)s::text[]) as c(name)
+cross join lateral (
+    select coalesce(max(ts), %(since)s) as ts from market
+    where watch_list = c.name and "interval" = %(interval)s and ts < %(since)s
+) as first
+join market as m
+    on m.watch_list = c.name and m."interval" = %(interval)s and m.ts >= first.ts
+"""
 
 
 def market(parts: Parts, as_of: pd.Timestamp) -> int:
@@ -34,7 +49,7 @@ def market(parts: Parts, as_of: pd.Timestamp) -> int:
             _returns(parts, symbols[i : i + TOGETHER], since, as_of)
             for i in range(0, len(symbols), TOGETHER)
         ]
-        found = medians(pd.concat([t for t in tables if len(t)] or tables, axis=1))
+        found = medians(*(_beside(frames) for frames in zip(*tables, strict=True)))
         new = found[~found["ts"].isin(stored["ts"])]
         if len(new):
             rows = _judged(parts, calendar, symbols[0], stored, new)
@@ -60,13 +75,15 @@ def stored_market(parts: Parts, calendars: list[str]) -> pd.DataFrame:
 
 
 def with_market(parts: Parts, candles: pd.DataFrame) -> pd.DataFrame:
-    """Add ``market``: the return of the instrument's market at each bar, NaN when unknown."""
-    calendar = candles["symbol"].map(
-        {symbol: parts.calendars.of(symbol) for symbol in candles["symbol"].unique()}
-    )
+    """Add ``market``: the return of the instrument's market at each bar, NaN when unknown.
+
+    It is unknown, too, where the market's return is over another number of bars than the
+    instrument's own, the column ``steps``.
+    """
+    of = {symbol: parts.calendars.of(symbol) for symbol in candles["symbol"].unique()}
+    calendar = candles["symbol"].map(of)
     known = parts.warehouse.query(
-        'select watch_list, ts, "return" as market from market '
-        'where watch_list = any(%(calendars)s) and "interval" = %(interval)s and ts >= %(since)s',
+        STORED_SINCE,
         {
             "calendars": sorted(calendar.unique()),
             "interval": parts.watch.interval,
@@ -74,24 +91,38 @@ def with_market(parts: Parts, candles: pd.DataFrame) -> pd.DataFrame:
         },
     )
     known["ts"] = known["ts"].astype(candles["ts"].dtype)
+    # The count of a calendar's bars asks for the name of an instrument that follows it.
+    member = {name: symbol for symbol, name in of.items()}
+    known = with_steps(parts, known.assign(symbol=known["watch_list"].map(member)))
+    known = known.drop(columns="symbol").rename(columns={"steps": "market_steps"})
     rows = candles.assign(watch_list=calendar)
-    return rows.merge(known, how="left", on=["watch_list", "ts"]).drop(columns="watch_list")
+    rows = rows.merge(known, how="left", on=["watch_list", "ts"])
+    if "steps" in rows:
+        rows["market"] = rows["market"].where(rows["steps"] == rows["market_steps"])
+    return rows.drop(columns=["watch_list", "market_steps"])
+
+
+def _beside(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([t for t in tables if len(t)] or list(tables), axis=1)
 
 
 def _returns(
     parts: Parts, symbols: list[str], since: pd.Timestamp | None, as_of: pd.Timestamp
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns of the members, and over how many steps each is."""
     candles = parts.warehouse.read(
         CANDLES,
         symbols=symbols,
         interval=parts.watch.interval,
         since=since,
         as_of=as_of,
-        columns=["symbol", "ts", "close"],
+        columns=["symbol", "ts", "close", "hours"],
     )
+    candles = regular(candles)
     if not len(candles):
-        return pd.DataFrame()
-    return returns(with_splits(parts, candles, as_of))
+        return pd.DataFrame(), pd.DataFrame()
+    candles = with_steps(parts, with_splits(parts, candles, as_of))
+    return returns(candles), spans(candles)
 
 
 def _judged(
@@ -101,7 +132,8 @@ def _judged(
     interval = parts.watch.interval
     whole = pd.concat([stored[["ts", "return"]], new[["ts", "return"]]]).sort_values("ts")
     rate = parts.ensemble.alerts_per_year / parts.calendars.bars_per_year(member, interval)
-    judged = judge_market(whole["return"].to_numpy(dtype=float), rate)
+    steps = with_steps(parts, whole.assign(symbol=member))["steps"].to_numpy(dtype=float)
+    judged = judge_market(whole["return"].to_numpy(dtype=float), rate, steps)
     verdict = np.where(judged.is_anomaly, "anomaly", "normal")
     whole = whole.assign(
         z=judged.z,
