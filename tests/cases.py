@@ -55,6 +55,7 @@ class SourceCase:
 
 
 SOURCE_CASES = [
+    SourceCase("binance", "BTCUSDT"),
     SourceCase("files", "ACME-USD"),
     SourceCase("sample", "MSFT"),
     SourceCase("yahoo", "ACME"),

@@ -27,6 +27,7 @@ from components.sessions import Calendars
 from components.sources import SOURCES, check_symbol, open_source
 from components.sources.bars import actions_frame, candles_frame, significant, undo_splits
 from components.sources.sheets import parse_sheet
+from tests.binance_stand_in import BinanceStandIn, minutes
 from tests.cases import SOURCE_CASES
 from tests.yahoo_stand_in import (
     DELISTED,
@@ -65,12 +66,17 @@ def case_and_source(request, tmp_path):
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "ACME-USD.csv").write_bytes((RECORDED / "yahoo_multiheader.csv").read_bytes())
-    with YahooStandIn({"ACME": chart("ACME", rows("2024-03-04", [10, 11, 12]))}) as server:
+    with (
+        YahooStandIn({"ACME": chart("ACME", rows("2024-03-04", [10, 11, 12]))}) as server,
+        BinanceStandIn({"BTCUSDT": minutes("2024-03-04", 3, "1d")}, "1d") as binance,
+    ):
         yield (
             case,
             open_source(
                 case.name,
                 files_root=folder,
+                binance_archive_url=binance.url,
+                binance_api_url=binance.url,
                 yahoo_url=server.url,
                 yahoo_requests_per_second=1000,
                 state_dir=tmp_path,
@@ -85,7 +91,7 @@ def test_every_registered_source_has_a_case():
 
 def test_an_unknown_source_lists_the_known_ones():
     """A slip of the pen is answered with what there is."""
-    with pytest.raises(UnknownName, match=r"'yaho'\. Known: files, sample, yahoo"):
+    with pytest.raises(UnknownName, match=r"'yaho'\. Known: .*files, .*yahoo"):
         open_source("yaho")
 
 

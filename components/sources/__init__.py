@@ -10,6 +10,7 @@ __all__ = ["SOURCES", "Source", "Traits", "check_symbol", "open_source"]
 
 # Each module has ``opened(**settings)``; it and its libraries are imported when it is asked for.
 SOURCES: Final[dict[str, str]] = {
+    "binance": "components.sources.binance",
     "files": "components.sources.files",
     "sample": "components.sources.sample",
     "yahoo": "components.sources.yahoo",
