@@ -6,7 +6,7 @@ equals the version in force at its ``known_at`` is not new.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -54,10 +54,32 @@ CANDLES = Table(
     versioned=True,
 )
 
-# One value of a business series: what was summed over [ts, ts + interval).
+# Where the warehouse keeps the candles that are shorter than a day; callers name CANDLES.
+INTRADAY = replace(CANDLES, name="candles_intraday")
+
+_MADE_OF_BARS = {
+    **_BAR,
+    "open": "float",
+    "high": "float",
+    "low": "float",
+    "close": "float",
+    "volume": "float",
+    "n_bars": "int",
+    "first_ts": "timestamp",
+    "last_ts": "timestamp",
+    "known_at": "timestamp",
+}
+
+# The latest versions of an instrument's shorter bars by UTC hour and day; ``interval`` is that
+# of the bars, ``ts`` the start of the hour or day, ``known_at`` that of the newest version.
+HOURLY = Table("candles_hourly", _MADE_OF_BARS, ("symbol", "interval", "ts"))
+DAILY = Table("candles_daily", _MADE_OF_BARS, ("symbol", "interval", "ts"))
+
+# One value of a business series: what was summed over the bin that starts at ``ts``.
 MEASURES = Table(
     "measures",
     {
+        "data_set": "text",
         "series": "text",
         "interval": "text",
         "ts": "timestamp",
@@ -65,7 +87,7 @@ MEASURES = Table(
         "source": "text",
         "known_at": "timestamp",
     },
-    ("series", "interval", "ts", "known_at"),
+    ("data_set", "series", "interval", "ts", "known_at"),
     versioned=True,
 )
 

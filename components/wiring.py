@@ -79,6 +79,7 @@ def open_parts(
                 history=pd.Timedelta(days=round(365.25 * settings.history_years)),
                 grace=pd.Timedelta(hours=settings.grace_hours),
                 zone=settings.time_zone,
+                empty_is_zero=settings.measures_empty == "zero",
                 attempts=settings.attempts,
                 all_clear=settings.all_clear,
                 heartbeat_url=settings.heartbeat_url.get_secret_value(),

@@ -9,13 +9,15 @@ import pandas as pd
 import stamina
 
 from components import checks
+from components.bins import month_edges
 from components.errors import SourceError, SourceUnavailable
 from components.records import CandleRequest, Failure, Parsed, RawBatch, RawReply
 from components.sessions import length
 from components.steps.coverage import known_absent
+from components.steps.measuring import measure_rows
 from components.steps.missing import closed_bars, missing_bars
 from components.steps.parts import Parts
-from components.tables import ACTIONS, CANDLES, QUARANTINE, RAW_OBJECTS
+from components.tables import ACTIONS, CANDLES, MEASURES, QUARANTINE, RAW_OBJECTS
 
 # Replies fetched, checked and loaded together, and the bars that they may hold: a killed run
 # loses no more than these, and memory is bounded by them.
@@ -43,12 +45,14 @@ class Refined:
     actions: pd.DataFrame
     quarantine: pd.DataFrame
     raw_objects: pd.DataFrame
+    measures: pd.DataFrame
 
 
 def plan(parts: Parts, as_of: pd.Timestamp) -> Iterator[list[CandleRequest]]:
     """Which bars to ask for: the missing ones, and a few before them, batch by batch."""
     if parts.source.traits.kind == "measures":
-        return plan_backfill(parts, as_of - parts.watch.history, as_of, as_of)
+        since = month_edges(as_of - parts.watch.history, as_of, parts.watch.zone)[0]
+        return plan_backfill(parts, since, as_of, as_of)
     firsts = missing_bars(parts, as_of, as_of).groupby("symbol")["ts"].min()
     known = parts.warehouse.last_ts(list(firsts.index), parts.watch.interval, as_of)
     requests = [
@@ -233,8 +237,9 @@ def refine(parts: Parts, batch: RawBatch) -> Refined:
             parts.run.failures.append(_failure(reply.request.symbol, error))
     objects = parts.lake.raw_rows(batch)
     parts.run.hashes.extend(objects["sha256"])
-    if not parsed:
-        return Refined(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), objects)
+    none = pd.DataFrame()
+    if not parsed or parts.source.traits.kind == "measures":
+        return Refined(none, none, none, objects, measure_rows(parts, parsed))
     requests = [reply.request for reply, _ in parsed]
     step = length(parts.watch.interval)
     stored = parts.warehouse.read(
@@ -247,7 +252,7 @@ def refine(parts: Parts, batch: RawBatch) -> Refined:
     )
     candles, actions, quarantine = checks.apply(parsed, stored, parts.calendars)
     parts.lake.put_candles(candles)
-    return Refined(candles, actions, quarantine, objects)
+    return Refined(candles, actions, quarantine, objects, none)
 
 
 def load(parts: Parts, refined: Refined) -> int:
@@ -258,9 +263,11 @@ def load(parts: Parts, refined: Refined) -> int:
     if len(refined.candles):
         parts.lake.forget_states(refined.candles["known_at"].min())
     with parts.warehouse.transaction():
-        n_new = 0
+        n_new = n_measures = 0
         if len(refined.candles):
             n_new = parts.warehouse.upsert(CANDLES, refined.candles)
+        if len(refined.measures):
+            n_measures = parts.warehouse.upsert(MEASURES, refined.measures)
         for table, rows in (
             (ACTIONS, refined.actions),
             (QUARANTINE, refined.quarantine),
@@ -270,5 +277,7 @@ def load(parts: Parts, refined: Refined) -> int:
                 parts.warehouse.upsert(table, rows)
     counts = parts.run.counts
     counts["candles_new"] = counts.get("candles_new", 0) + n_new
+    if len(refined.measures):
+        counts["measures_new"] = counts.get("measures_new", 0) + n_measures
     counts["rows_kept_aside"] = counts.get("rows_kept_aside", 0) + len(refined.quarantine)
     return n_new

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from components.steps.coverage import known_absent
+from components.steps.measuring import last_bins, missing_bins
 from components.steps.parts import Parts
 from components.tables import CANDLES
 
@@ -28,6 +29,8 @@ def missing_bars(parts: Parts, as_of: pd.Timestamp, closed_by: pd.Timestamp) -> 
     not to have is not missing, nor is what was refused before these weeks.
     """
     watch = parts.watch
+    if parts.source.traits.kind == "measures":
+        return missing_bins(parts, as_of - RECENT, as_of, closed_by)
     last = parts.warehouse.last_ts(watch.symbols, watch.interval, as_of)
     recent = parts.warehouse.read(
         CANDLES,
@@ -76,6 +79,13 @@ def _refused(
     )
     is_refused = pd.MultiIndex.from_frame(bars).isin(pd.MultiIndex.from_frame(rows))
     return pd.Series(is_refused, index=bars.index)
+
+
+def last_bars(parts: Parts, as_of: pd.Timestamp) -> dict[str, pd.Timestamp]:
+    """The newest bar of each instrument, or of each data set; one without any is absent."""
+    if parts.source.traits.kind == "measures":
+        return last_bins(parts, as_of)
+    return parts.warehouse.last_ts(parts.watch.symbols, parts.watch.interval, as_of)
 
 
 def closed_bars(

@@ -34,7 +34,10 @@ def unseen(items: Iterable[T], total: int, what: str | Callable[[], str]) -> Ite
 
 @dataclass(frozen=True)
 class Watch:
-    """What is watched, and with how much patience; in ``zone`` the operator's days begin."""
+    """What is watched, and with how much patience.
+
+    In ``zone`` the operator's days begin; ``empty_is_zero`` where no payment is a payment of 0.
+    """
 
     symbols: tuple[str, ...]
     interval: str
@@ -44,6 +47,7 @@ class Watch:
     all_clear: bool
     heartbeat_url: str = field(default="", repr=False)
     zone: str = "UTC"
+    empty_is_zero: bool = True
 
 
 @dataclass(frozen=True)
