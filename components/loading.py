@@ -5,6 +5,7 @@ a temporary table and one statement stores those that are new or changed: for ma
 reading each instrument's stored span once, for few by looking each row up.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg2
@@ -12,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2 import sql as pg
 
-from components import sql
-from components.rows import CopySource
-from components.tables import Table
+from components import aggregates, intraday, sql, timescale
+from components.rows import copy_in
+from components.tables import INTRADAY, Table
 
 # From so many rows on, reading the stored spans once is cheaper than one lookup a row.
 MANY = 50_000
@@ -23,6 +24,7 @@ MANY = 50_000
 ROWS_A_SPAN = 10
 
 STAGED, SPANS = pg.Identifier("pg_temp", "staged"), pg.Identifier("pg_temp", "spans")
+TOUCHED = pg.Identifier("pg_temp", "touched")
 
 # Plans made for a table that is still empty, or was never analysed, must not scan it whole
 # once for every row: only the key's index may be used, and only a hash joins the spans.
@@ -36,6 +38,50 @@ AS_USUAL = (
 
 def store(cursor: Any, table: Table, part: pa.Table) -> int:
     """Store rows of distinct bars in the open transaction; give how many were new or changed."""
+    return _stored(cursor, table, part)[0]
+
+
+def store_intraday(cursor: Any, parts: Sequence[pa.Table]) -> dict[str, int]:
+    """Store candles shorter than a day, and keep their hours and days up to date.
+
+    ``parts`` are those of ``rows.versions``. Gives how many rows were new or changed in each
+    table that took some: a partition, or the hypertable.
+    """
+    intraday.take_turn(cursor, parts[0])
+    horizon = intraday.retired_before(cursor)
+    if horizon is not None:
+        kept = pa.scalar(horizon, pa.timestamp("us", "UTC"))
+        parts = [part.filter(pc.greater_equal(part["ts"], kept)) for part in parts]
+    grown: dict[str, int] = {}
+    if not intraday.is_partitioned(cursor):
+        timescale.allow_compressed(cursor)
+        grown[INTRADAY.name] = sum(store(cursor, INTRADAY, part) for part in parts if len(part))
+        return grown
+    cursor.execute(sql.create_touched(INTRADAY, TOUCHED))
+    for part in parts:
+        pieces = intraday.by_leaf(part) if len(part) else []
+        intraday.make_leaves(cursor, [leaf for leaf, _ in pieces])
+        for leaf, piece in pieces:
+            count, is_straight = _stored(cursor, leaf, piece, TOUCHED)
+            grown[leaf.name] = grown.get(leaf.name, 0) + count
+            if is_straight:
+                aggregates.add(cursor, piece)
+            elif count:
+                cursor.execute(LOOK_UP)
+                aggregates.anew(cursor, leaf, TOUCHED)
+                cursor.execute(AS_USUAL)
+                cursor.execute(pg.SQL("TRUNCATE {}").format(TOUCHED))
+    cursor.execute(pg.SQL("DROP TABLE {}").format(TOUCHED))
+    return grown
+
+
+def _stored(
+    cursor: Any, table: Table, part: pa.Table, touched: pg.Composable | None = None
+) -> tuple[int, bool]:
+    """How many were new or changed, and whether all went straight in.
+
+    Those that did not are named in ``touched``.
+    """
     spans = _spans(table, part)
     try:
         if spans is not None:
@@ -43,15 +89,16 @@ def store(cursor: Any, table: Table, part: pa.Table) -> int:
             cursor.execute(LOOK_UP)
             cursor.execute(sql.any_in_spans(table, SPANS))
             if not cursor.fetchone()[0] and _copied_straight(cursor, table, part):
-                return len(part)
+                return len(part), True
         _stage(cursor, sql.create_staged(table, STAGED), STAGED, part)
-        if spans is not None and len(part) >= MANY and _known_together(part):
-            cursor.execute(JOIN)
-            cursor.execute(sql.upsert(table, STAGED, SPANS))
-        else:
-            cursor.execute(LOOK_UP)
-            cursor.execute(sql.upsert(table, STAGED))
-        return int(cursor.rowcount)
+        is_joined = spans is not None and len(part) >= MANY and _known_together(part)
+        cursor.execute(JOIN if is_joined else LOOK_UP)
+        upsert = sql.upsert(table, STAGED, SPANS if is_joined else None)
+        if touched is None:
+            cursor.execute(upsert)
+            return int(cursor.rowcount), False
+        cursor.execute(sql.noting(upsert, table, touched))
+        return int(cursor.fetchone()[0]), False
     finally:
         if not cursor.connection.closed and _is_sound(cursor):
             cursor.execute(AS_USUAL)
@@ -60,20 +107,13 @@ def store(cursor: Any, table: Table, part: pa.Table) -> int:
 
 def _stage(cursor: Any, create: pg.Composable, name: pg.Identifier, rows: pa.Table) -> None:
     cursor.execute(create)
-    _copy(cursor, name, rows)
-
-
-def _copy(cursor: Any, name: pg.Identifier, rows: pa.Table) -> None:
-    statement = pg.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
-        name, sql.names(rows.column_names)
-    )
-    cursor.copy_expert(statement, CopySource(rows), size=1 << 20)
+    copy_in(cursor, name, rows)
 
 
 def _copied_straight(cursor: Any, table: Table, part: pa.Table) -> bool:
     cursor.execute("SAVEPOINT straight")
     try:
-        _copy(cursor, pg.Identifier(table.name), part)
+        copy_in(cursor, pg.Identifier(table.name), part)
     except psycopg2.errors.UniqueViolation:
         # Another process stored one of these bars just now.
         cursor.execute("ROLLBACK TO SAVEPOINT straight")

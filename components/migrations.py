@@ -6,7 +6,7 @@ databases that have its change already: write ``ADD COLUMN IF NOT EXISTS`` and t
 
 from typing import Any
 
-from components import sql
+from components import intraday, sql
 from components.errors import WarehouseError
 from components.tables import CANDLES, CHANNELS, INCIDENTS, MARKET, MEASURES, TABLES, VERDICTS
 
@@ -53,7 +53,12 @@ def _measured(cursor: Any) -> None:
     cursor.execute(sql.add_columns(CANDLES))
 
 
-MIGRATIONS = (_tables_and_views, _judged_by_votes, _measured)
+def _minutes(cursor: Any) -> None:
+    """Bars shorter than a day get a table of their own; the views cover both."""
+    intraday.create(cursor)
+
+
+MIGRATIONS = (_tables_and_views, _judged_by_votes, _measured, _minutes)
 
 
 def step(cursor: Any, schema: str) -> bool:

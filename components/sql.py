@@ -51,6 +51,12 @@ SELECT EXISTS (
 )
 """
 
+NOTING = """
+WITH stored AS ({upsert} RETURNING {noted}),
+noted AS (INSERT INTO {touched} SELECT * FROM stored)
+SELECT count(*) FROM stored
+"""
+
 NEW_ROWS = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {staged}"
 
 OR_CHANGED = """
@@ -138,6 +144,20 @@ def upsert(
             sql.SQL("{} = {}").format(sql.Identifier(name), sql.Identifier("excluded", name))
             for name in table.values
         ),
+    )
+
+
+def noting(upsert: sql.Composed, table: Table, touched: sql.Composable) -> sql.Composed:
+    """Write an upsert that notes the bars which it stored, and counts them."""
+    return sql.SQL(NOTING).format(
+        upsert=upsert, noted=names(table.bar_key, of=table.name), touched=touched
+    )
+
+
+def create_touched(table: Table, name: sql.Composable) -> sql.Composed:
+    """Write a temporary table of bars."""
+    return sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(
+        name, names(table.bar_key), sql.Identifier(table.name)
     )
 
 

@@ -7,23 +7,28 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg2 import sql as pg
 
-from components import loading, migrations, sql
+from components import intraday, loading, migrations, sql, timescale
 from components.connection import Connection
 from components.errors import WarehouseError
 from components.rows import decoded, prepared, versions
-from components.tables import CANDLES, TABLES, Table
+from components.tables import CANDLES, INTRADAY, TABLES, Table
 
 log = logging.getLogger(__name__)
 
-# After so many new rows the planner's idea of the table is out of date.
-ANALYZE_FROM = 50_000
+# After so many new rows, and such a share of the rows that there are, the planner's idea of a
+# table is out of date.
+ANALYZE_FROM, ANALYZE_SHARE = 50_000, 0.2
+
+SUMMARISED = {table.name for table in TABLES if table.versioned}
 
 LAST_TS = """
 SELECT wanted.symbol, newest.ts FROM unnest(%(symbols)s::text[]) AS wanted (symbol),
 LATERAL (
-    SELECT ts FROM candles
+    SELECT ts FROM {table}
     WHERE symbol = wanted.symbol AND "interval" = %(interval)s AND known_at <= %(as_of)s
     ORDER BY symbol DESC, "interval" DESC, ts DESC, known_at DESC LIMIT 1
 ) AS newest
@@ -31,7 +36,7 @@ LATERAL (
 
 BARS = """
 SELECT symbol, min(ts) AS first_ts, max(ts) AS last_ts, count(DISTINCT ts) AS n_bars
-FROM candles WHERE symbol = ANY(%(symbols)s) AND "interval" = %(interval)s AND known_at <= %(as_of)s
+FROM {table} WHERE symbol = ANY(%(symbols)s) AND "interval" = %(interval)s AND known_at <= %(as_of)s
 GROUP BY symbol ORDER BY symbol
 """
 
@@ -40,11 +45,18 @@ CHANGED = """
 (SELECT * FROM {table} WHERE known_at > {after} AND known_at <= {as_of} OFFSET 0) AS {table}
 """
 
+SYMBOLS = 'SELECT DISTINCT symbol FROM {table} WHERE "interval" = %s ORDER BY symbol'
+
+ROW_COUNT = "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(quote_ident(%s))"
+
 KINDS = {20: "int", 21: "int", 23: "int", 701: "float", 1184: "timestamp", 25: "text"}
 
 
 class Warehouse:
     """The tables of ``tables.py`` in one schema of a PostgreSQL database.
+
+    Candles shorter than a day are kept apart from longer ones (``intraday.py``); callers name
+    CANDLES for both, and the interval says where they are.
 
     Parameters
     ----------
@@ -69,7 +81,10 @@ class Warehouse:
             url, schema, statement_timeout_s=statement_timeout_s, lock_timeout_s=lock_timeout_s
         )
         self.schema = schema
+        # New rows since the planner was last told, and the time that the new minutes span.
         self._grown: dict[str, int] = {}
+        self._unsettled: dict[str, int] = {}
+        self._span: tuple[pd.Timestamp, pd.Timestamp] | None = None
 
     def __enter__(self) -> "Warehouse":
         """Use it in a ``with``; the connection opens when it is first needed."""
@@ -83,6 +98,12 @@ class Warehouse:
     def shown(self) -> str:
         """Where it is, without the password."""
         return self._connection.shown
+
+    @property
+    def engine(self) -> str:
+        """What keeps the minutes: "PostgreSQL 18.4, partitions by month", or TimescaleDB."""
+        with self.transaction() as cursor:
+            return intraday.engine(cursor)
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
@@ -112,8 +133,13 @@ class Warehouse:
     @contextmanager
     def transaction(self) -> Iterator[Any]:
         """Commit together what is done inside, or nothing; gives a cursor."""
-        with self._connection.transaction() as cursor:
-            yield cursor
+        try:
+            with self._connection.transaction() as cursor:
+                yield cursor
+        except BaseException:
+            if not self._connection.is_busy:
+                self._unsettled, self._span = {}, None
+            raise
         if not self._connection.is_busy:
             self._settle()
 
@@ -142,13 +168,23 @@ class Warehouse:
         int
             How many rows were new or changed.
         """
-        parts = versions(prepared(rows, table), table)
-        if not parts:
-            return 0
+        ready = prepared(rows, table)
+        short = ready.slice(0, 0)
+        if table == CANDLES:
+            ready, short = intraday.apart(ready)
+        elif table == INTRADAY:
+            ready, short = short, ready
+        grown: dict[str, int] = {}
         with self.transaction() as cursor:
-            count = sum(loading.store(cursor, table, part) for part in parts)
-            self._grown[table.name] = self._grown.get(table.name, 0) + count
-        return count
+            if len(ready):
+                parts = versions(ready, table)
+                grown[table.name] = sum(loading.store(cursor, table, part) for part in parts)
+            if len(short):
+                grown |= loading.store_intraday(cursor, versions(short, INTRADAY))
+                self._widen(short)
+            for name, count in grown.items():
+                self._unsettled[name] = self._unsettled.get(name, 0) + count
+        return sum(grown.values())
 
     def read(
         self,
@@ -166,15 +202,18 @@ class Warehouse:
         Bars open in [since, until); None leaves a bound out. Ordered by the key. The result
         is that of ``tables.known`` on all rows.
         """
-        conditions = [
-            *_condition(table, "symbol", "= ANY", None if symbols is None else list(symbols)),
-            *_condition(table, "interval", "=", interval),
-            *_condition(table, "ts", ">=", since),
-            *_condition(table, "ts", "<", until),
-            *_condition(table, "known_at", "<=", as_of),
-        ]
         picked = list(table.columns) if columns is None else list(columns)
-        return self._copied(table, picked, conditions)
+        frames = []
+        for stored in _kept_in(table, interval):
+            conditions = [
+                *_condition(stored, "symbol", "= ANY", None if symbols is None else list(symbols)),
+                *_condition(stored, "interval", "=", interval),
+                *_condition(stored, "ts", ">=", since),
+                *_condition(stored, "ts", "<", until),
+                *_condition(stored, "known_at", "<=", as_of),
+            ]
+            frames.append(self._copied(stored, picked, conditions))
+        return _together(frames, table)
 
     def changed_since(
         self,
@@ -187,34 +226,71 @@ class Warehouse:
 
         The cost grows with what is new, not with history.
         """
-        conditions = [
-            *_condition(CANDLES, "symbol", "= ANY", None if symbols is None else list(symbols)),
-            *_condition(CANDLES, "interval", "=", interval),
-        ]
-        source = pg.SQL(CHANGED).format(
-            table=pg.Identifier(CANDLES.name),
-            after=pg.Literal(known_after),
-            as_of=pg.Literal(as_of),
-        )
-        with self.transaction() as cursor:
-            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
-            return self._copied(CANDLES, list(CANDLES.columns), conditions, source)
+        frames = []
+        for stored in _kept_in(CANDLES, interval):
+            conditions = [
+                *_condition(stored, "symbol", "= ANY", None if symbols is None else list(symbols)),
+                *_condition(stored, "interval", "=", interval),
+            ]
+            source = pg.SQL(CHANGED).format(
+                table=pg.Identifier(stored.name),
+                after=pg.Literal(known_after),
+                as_of=pg.Literal(as_of),
+            )
+            with self.transaction() as cursor:
+                cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
+                frames.append(self._copied(stored, list(CANDLES.columns), conditions, source))
+        return _together(frames, CANDLES)
 
     def last_ts(
         self, symbols: Iterable[str], interval: str, as_of: pd.Timestamp
     ) -> dict[str, pd.Timestamp]:
         """Find each symbol's newest bar; a symbol without bars is absent."""
+        (table,) = _kept_in(CANDLES, interval)
         with self.transaction() as cursor:
             cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
             cursor.execute(
-                LAST_TS, {"symbols": list(symbols), "interval": interval, "as_of": as_of}
+                pg.SQL(LAST_TS).format(table=pg.Identifier(table.name)),
+                {"symbols": list(symbols), "interval": interval, "as_of": as_of},
             )
             return {symbol: pd.Timestamp(ts).as_unit("us") for symbol, ts in cursor.fetchall()}
 
     def bars(self, symbols: Iterable[str], interval: str, as_of: pd.Timestamp) -> pd.DataFrame:
         """Count each symbol's bars: symbol, first_ts, last_ts, n_bars. Reads all history."""
+        (table,) = _kept_in(CANDLES, interval)
         params = {"symbols": list(symbols), "interval": interval, "as_of": as_of}
-        return self.query(BARS, params)
+        return self.query(pg.SQL(BARS).format(table=pg.Identifier(table.name)), params)
+
+    def symbols(self, interval: str) -> list[str]:
+        """Name the instruments that have bars of this length, in order."""
+        (table,) = _kept_in(CANDLES, interval)
+        name = "candles_daily" if table == INTRADAY else table.name
+        found = self.query(pg.SQL(SYMBOLS).format(table=pg.Identifier(name)), [interval])
+        return [str(symbol) for symbol in found["symbol"]]
+
+    def retire(self, before: pd.Timestamp) -> int:
+        """Drop the partitions of minutes that end by ``before``; give how many.
+
+        Their hours and days stay. Bars of that time are not stored again.
+        """
+        with self.transaction() as cursor:
+            return intraday.retire(cursor, before)
+
+    def keep_minutes(self, days: int, now: pd.Timestamp) -> int:
+        """Keep minutes for so many days, all of them when 0; give how many partitions went.
+
+        On TimescaleDB the server's retention policy is set to the same.
+        """
+        with self.transaction() as cursor:
+            if not intraday.is_partitioned(cursor):
+                timescale.set_policies(cursor, days)
+            return intraday.retire(cursor, now - pd.Timedelta(days=days)) if days > 0 else 0
+
+    @property
+    def minutes_since(self) -> pd.Timestamp | None:
+        """The instant before which minutes were given up and are not stored; None: never."""
+        with self.transaction() as cursor:
+            return intraday.retired_before(cursor)
 
     def _copied(
         self,
@@ -235,20 +311,60 @@ class Warehouse:
         frame = decoded(body, {name: table.columns[name] for name in columns})
         return frame.iloc[::-1].reset_index(drop=True)
 
+    def _widen(self, rows: pa.Table) -> None:
+        found = pc.min_max(rows["ts"]).as_py()
+        span = (pd.Timestamp(found["min"]), pd.Timestamp(found["max"]))
+        if self._span is not None:
+            span = (min(span[0], self._span[0]), max(span[1], self._span[1]))
+        self._span = span
+
     def _settle(self) -> None:
         """After a load: tell the index on ``known_at`` and the planner what came."""
-        grown, self._grown = self._grown, {}
-        for table in TABLES:
-            count = grown.get(table.name, 0)
+        grown, self._unsettled = self._unsettled, {}
+        span, self._span = self._span, None
+        for name, count in grown.items():
+            self._grown[name] = self._grown.get(name, 0) + count
             try:
-                if count and table.versioned:
-                    index = sql.known_at_index(table)
-                    self.execute("SELECT brin_summarize_new_values(%s::regclass)", [index])
-                if count >= ANALYZE_FROM:
-                    self.execute(pg.SQL("ANALYZE {}").format(pg.Identifier(table.name)))
+                self._tell(name, count)
             except WarehouseError as error:
                 # The rows are stored; this only makes later reads faster.
                 log.warning("%s", error)
+        if grown.get(INTRADAY.name) and span is not None:
+            with self._connection.transaction() as cursor:
+                timescale.refresh(cursor, *span)
+
+    def _tell(self, name: str, count: int) -> None:
+        index = f"{name}_known_at"
+        if count and (name in SUMMARISED or name.startswith(f"{INTRADAY.name}_")):
+            # A table whose making was taken back is not there: NULL, and nothing happens.
+            self.execute("SELECT brin_summarize_new_values(to_regclass(quote_ident(%s)))", [index])
+        if self._grown[name] < ANALYZE_FROM:
+            return
+        with self.transaction() as cursor:
+            cursor.execute(ROW_COUNT, [name])
+            found = cursor.fetchone()
+            if found is not None and self._grown[name] >= found[0] * ANALYZE_SHARE:
+                cursor.execute(pg.SQL("ANALYZE {}").format(pg.Identifier(name)))
+                self._grown[name] = 0
+
+
+def _kept_in(table: Table, interval: str | None) -> tuple[Table, ...]:
+    """The stored tables that hold these rows."""
+    if table != CANDLES:
+        return (table,)
+    if interval is None:
+        return (CANDLES, INTRADAY)
+    return (INTRADAY if intraday.is_intraday(interval) else CANDLES,)
+
+
+def _together(frames: list[pd.DataFrame], table: Table) -> pd.DataFrame:
+    """One frame in the order of the key, where its columns are there to order by."""
+    filled = [frame for frame in frames if len(frame)]
+    if len(filled) < 2:
+        return filled[0] if filled else frames[0]
+    frame = pd.concat(filled, ignore_index=True)
+    key = [name for name in table.bar_key if name in frame]
+    return frame.sort_values(key, kind="stable", ignore_index=True)
 
 
 def _condition(table: Table, column: str, operator: str, value: Any) -> list[pg.Composable]:

@@ -20,6 +20,7 @@ def candle(symbol="A", day=0, close=1.5, known=10, **other):
     """One row of candles, in days after T0."""
     numbers = {"open": 1.0, "high": 2.0, "low": 0.5, "close": close, "volume": 3.0}
     row = {"symbol": symbol, "interval": "1d", "ts": T0 + day * DAY, **numbers, "source": "s"}
+    row["hours"] = "regular"
     return {**row, "vwap": np.nan, "trades": np.nan, "known_at": T0 + known * DAY, **other}
 
 
@@ -37,6 +38,7 @@ def history(n_symbols=20, n_days=500, known=600):
         "interval": "1d",
         "ts": np.tile(pd.date_range(T0, periods=n_days, freq="D", unit="us"), n_symbols),
         **{name: random.lognormal(size=size) for name in NUMBERS},
+        "hours": "regular",
         "source": "s",
         "known_at": (T0 + known * DAY).as_unit("us"),
     }
