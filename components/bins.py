@@ -182,7 +182,7 @@ def _instants(walls: pd.DatetimeIndex, zone: str, *, first_time: bool) -> pd.Dat
     ambiguous = np.full(len(walls), first_time)
     local = walls.tz_localize(zone, ambiguous=ambiguous, nonexistent="NaT")
     found = local.tz_convert("UTC").as_unit("us")
-    skipped = np.flatnonzero(found.isna() & walls.notna())
+    skipped = np.flatnonzero(np.asarray(found.isna()) & np.asarray(walls.notna())).tolist()
     if len(skipped) == 0:
         return found
     # pandas' shift_forward goes an hour too far where the clock jumps by half an hour.
