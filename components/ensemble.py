@@ -270,7 +270,7 @@ class Ensemble:
         """Score and p-value of each detector, and the number of scores behind it."""
         vector, past = np.empty((*panel.ts.shape, 0)), scoped(state, "past")
         if self._learners:
-            vector = vectors(channelled.columns)
+            vector = vectors(channelled.columns, panel.steps > 1)
             after.update(named(OwnPast().run(past, vector), "past"))
         scores, ps, references = [], [], []
         for seat, (name, calibration) in enumerate(

@@ -164,13 +164,23 @@ def _closing(state: State, panel: CandlePanel, shares: Array) -> State:
     }
 
 
-def vectors(columns: dict[str, Array]) -> Array:
+def vectors(columns: dict[str, Array], is_behind_gap: Flags) -> Array:
     r"""The vector of each bar, (n_series, n_bars, 6): arsinh(z / 4) of each channel.
 
     Nearly straight up to 4 units and logarithmic beyond, so that the usual keeps its distances
     and one glaring channel does not drown the others. A bar without a return has no vector:
     all NaN. A channel that the instrument lacks counts as its usual value, 0.
+
+    Elsewhere a return and its body are nearly one. Where bars are missing before the bar
+    (``is_behind_gap``, (n_series, n_bars)) they are of different times, and that they differ
+    would be odd in itself: there the larger of the two stands for both.
     """
+    if is_behind_gap.any():
+        r, body = columns["return_z"], columns["body_z"]
+        larger = np.where(np.abs(body) > np.abs(r), body, r)
+        both = {"return_z": r, "body_z": body}
+        both = {name: np.where(is_behind_gap, larger, own) for name, own in both.items()}
+        columns = {**columns, **both}
     z = np.stack([columns[name] for name in VECTOR], axis=2)
     is_known = ~np.isnan(columns["return_z"])[:, :, None]
     # Kept as 32-bit floats between runs, so they are judged as such.
