@@ -26,6 +26,7 @@ from components.records import CandleRequest, RawReply
 from components.sessions import Calendars, length
 from components.sources import binance_web, open_source, vision
 from components.sources.binance import INTERVALS, Binance
+from components.sources.binance_web import Places
 from tests.binance_stand_in import HEADER, BinanceStandIn, Status, minutes, sheet, zipped
 
 PRICES = ["open", "high", "low", "close"]
@@ -149,13 +150,13 @@ def test_addresses_are_binances_own(market, folder, api):
 
 def test_unset_addresses_are_the_public_ones():
     """No setting is needed to read Binance."""
-    source, request = Binance(), request_of("2024-12-01", "2025-01-01")
-    assert source.folder(request, "monthly") == (
+    spot, request = Places(), request_of("2024-12-01", "2025-01-01")
+    assert spot.folder(request, "monthly") == (
         "https://data.binance.vision/data/spot/monthly/klines/BTCUSDT/1h"
     )
-    url = source.page_url(request, request.since, request.until, 1000)
+    url = spot.page_url(request, request.since, request.until, 1000)
     assert url.startswith("https://data-api.binance.vision/api/v3/klines?symbol=BTCUSDT&")
-    url = Binance("um").page_url(request, request.since, request.until, 1500)
+    url = Places("um").page_url(request, request.since, request.until, 1500)
     assert url.startswith("https://fapi.binance.com/fapi/v1/klines?symbol=BTCUSDT&")
 
 
@@ -358,7 +359,7 @@ def test_each_failure_has_its_kind_and_the_next_try_starts_afresh(answer, error,
 def test_nobody_listening_is_unavailable():
     """A refused connection is worth another try."""
     with pytest.raises(SourceUnavailable, match=r"BTCUSDT.*not reached"):
-        Binance(archive_url="http://127.0.0.1:9", api_url="http://127.0.0.1:9").fetch(MONTH)
+        Binance(Places("spot", "http://127.0.0.1:9", "http://127.0.0.1:9")).fetch(MONTH)
 
 
 def test_a_file_that_does_not_match_its_checksum_is_asked_for_once_more(server):
@@ -412,6 +413,13 @@ def test_a_body_without_an_end_is_not_read_to_it(server, monkeypatch):
     """The bound stands before the memory is full."""
     monkeypatch.setattr(binance_web, "MAX_BODY", 1000)
     with pytest.raises(SourceFormatError, match=r"BTCUSDT.*larger"):
+        source_of(server).fetch(MONTH)
+
+
+def test_a_body_that_trickles_is_given_up(server, monkeypatch):
+    """Each byte in time, and yet no end: the patience is for the whole."""
+    monkeypatch.setattr(binance_web, "TIMEOUTS_A_BODY", 0)
+    with pytest.raises(SourceUnavailable, match="in time"):
         source_of(server).fetch(MONTH)
 
 

@@ -1,15 +1,17 @@
-"""HTTP towards Binance: whole bodies only, one connection a thread, and the patience asked for."""
+"""Binance's addresses, and the way there: whole bodies, one connection a thread, patience."""
 
 import hashlib
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
+import pandas as pd
 import requests
 
 from components.errors import RateLimited, SourceFormatError, SourceUnavailable
+from components.records import CandleRequest
 
 # A month of minutes is 2 MB packed, and a page of the REST API 0.3 MB.
 MAX_BODY = 64 * 2**20
@@ -21,8 +23,68 @@ PATIENCE_S = 120.0
 # A body may trickle in, but not for longer than so many time-outs.
 TIMEOUTS_A_BODY = 10
 
-# What a proxy may keep of a file that came damaged is not asked for again.
+# Files are packed already, and are kept as they lie in the archive.
 HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "tremor"}
+
+
+@dataclass(frozen=True)
+class Market:
+    """Where one of Binance's markets has its files and its REST API; ``limit`` bars a page."""
+
+    folder: str
+    api: str
+    path: str
+    limit: int
+
+
+MARKETS: Final = {
+    "spot": Market("spot", "https://data-api.binance.vision", "/api/v3/klines", 1000),
+    "um": Market("futures/um", "https://fapi.binance.com", "/fapi/v1/klines", 1500),
+}
+ARCHIVE = "https://data.binance.vision"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a market's files and pages are.
+
+    Parameters
+    ----------
+    market : str, default="spot"
+        "spot", or "um" for USD-M futures.
+    archive_url, api_url : str, default=""
+        Scheme and host that answer in place of Binance's own.
+    """
+
+    market: str = "spot"
+    archive_url: str = ""
+    api_url: str = ""
+
+    @property
+    def limit(self) -> int:
+        """How many bars the REST API shows on a page."""
+        return MARKETS[self.market].limit
+
+    def folder(self, request: CandleRequest, span: str) -> str:
+        """Where the archive keeps an instrument's files of a ``span``, monthly or daily."""
+        base = self.archive_url.rstrip("/") or ARCHIVE
+        symbol = quote(request.symbol, safe="")
+        market = MARKETS[self.market].folder
+        return f"{base}/data/{market}/{span}/klines/{symbol}/{request.interval}"
+
+    def page_url(
+        self, request: CandleRequest, since: pd.Timestamp, until: pd.Timestamp, limit: int
+    ) -> str:
+        """Where the REST API shows the first ``limit`` bars that open in [since, until)."""
+        market = MARKETS[self.market]
+        asked = {
+            "symbol": request.symbol,
+            "interval": request.interval,
+            "startTime": _milli(since),
+            "endTime": _milli(until) - 1,
+            "limit": limit,
+        }
+        return f"{self.api_url.rstrip('/') or market.api}{market.path}?{urlencode(asked)}"
 
 
 @dataclass(frozen=True)
@@ -34,11 +96,11 @@ class Web:
 
     Parameters
     ----------
-    timeout_s : float
+    timeout_s : float, default=30
         Patience with one connection, and with one silence within a body.
     """
 
-    timeout_s: float
+    timeout_s: float = 30.0
     _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
     _quiet_until: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
@@ -151,3 +213,7 @@ def _words_of(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "broke off its answer"
     return f"is not reached ({type(error).__name__})"
+
+
+def _milli(ts: pd.Timestamp) -> int:
+    return int(ts.value // 1_000_000)
