@@ -21,8 +21,13 @@ from components.tables import ACTIONS, CANDLES, CHANNELS, SCORES, VERDICTS, Tabl
 # Of a crowded day so many instruments are explained in full; the others are listed.
 EXPLAINED = 100
 
-# How far the pictures look back, and the base rule's past scores (1000 and some).
-BARS_BACK, SCORES_BACK = pd.Timedelta(days=400), pd.Timedelta(days=1600)
+# How far the pictures look back, in bars, and the base rule's past scores (1000 and some).
+BARS_BACK, SCORES_BACK = 275, 1100
+
+# Of seven days an exchange is open five, less its holidays; a night or a week may lie between
+# shorter bars.
+DAYS_A_SESSION, CLOSURE = 365.25 / 251, pd.Timedelta(days=5)
+DAY = pd.Timedelta(days=1)
 
 # The histories that are compared with: rows in all, shared by the instruments, and bars of one.
 MOST_ROWS, MOST_BARS = 1_000_000, 50_000
@@ -78,8 +83,9 @@ def judged_at(parts: Parts, ts: pd.Timestamp, as_of: pd.Timestamp) -> pd.DataFra
 def _candles(
     parts: Parts, symbols: list[str], ts: pd.Timestamp, as_of: pd.Timestamp
 ) -> pd.DataFrame:
-    rows = _up_to(parts, CANDLES, symbols, ts - BARS_BACK, ts, as_of)
-    actions = parts.warehouse.read(ACTIONS, symbols=symbols, since=ts - BARS_BACK, as_of=as_of)
+    since = ts - _span(BARS_BACK, parts.watch.interval)
+    rows = _up_to(parts, CANDLES, symbols, since, ts, as_of)
+    actions = parts.warehouse.read(ACTIONS, symbols=symbols, since=since, as_of=as_of)
     paid = actions[actions["kind"] == "dividend"][["symbol", "ts", "value"]]
     rows = with_splits(parts, rows, as_of).merge(paid, how="left", on=["symbol", "ts"])
     return rows.rename(columns={"value": "dividend"}).fillna({"dividend": 0.0})
@@ -104,7 +110,8 @@ def _scores(
     parts: Parts, symbols: list[str], ts: pd.Timestamp, as_of: pd.Timestamp
 ) -> pd.DataFrame:
     is_baseline = parts.ensemble.detectors == (AMPLITUDE,)
-    rows = _up_to(parts, SCORES, symbols, ts - SCORES_BACK if is_baseline else ts, ts, as_of)
+    since = ts - _span(SCORES_BACK, parts.watch.interval) if is_baseline else ts
+    rows = _up_to(parts, SCORES, symbols, since, ts, as_of)
     return rows[rows["detector"].isin(parts.ensemble.detectors)]
 
 
@@ -127,6 +134,12 @@ def _up_to(
         as_of=as_of,
         columns=columns,
     )
+
+
+def _span(n_bars: int, interval: str) -> pd.Timedelta:
+    """A time that holds so many bars of any exchange, or nearly."""
+    step = length(interval)
+    return n_bars * step * DAYS_A_SESSION if step >= DAY else n_bars * step + CLOSURE
 
 
 def _corrected(
