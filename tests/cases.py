@@ -57,6 +57,7 @@ class SourceCase:
 SOURCE_CASES = [
     SourceCase("binance", "BTCUSDT"),
     SourceCase("files", "ACME-USD"),
+    SourceCase("polygon", "ACME"),
     SourceCase("sample", "MSFT"),
     SourceCase("yahoo", "ACME"),
 ]

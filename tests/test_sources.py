@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from components import checks
 from components.errors import (
@@ -29,6 +30,7 @@ from components.sources.bars import actions_frame, candles_frame, significant, u
 from components.sources.sheets import parse_sheet
 from tests.binance_stand_in import BinanceStandIn, minutes
 from tests.cases import SOURCE_CASES
+from tests.polygon_stand_in import KEY, PolygonStandIn, bars
 from tests.yahoo_stand_in import (
     DELISTED,
     DROPPED,
@@ -69,6 +71,7 @@ def case_and_source(request, tmp_path):
     with (
         YahooStandIn({"ACME": chart("ACME", rows("2024-03-04", [10, 11, 12]))}) as server,
         BinanceStandIn({"BTCUSDT": minutes("2024-03-04", 3, "1d")}, "1d") as binance,
+        PolygonStandIn({"ACME": bars("2024-03-04", [10, 11, 12], freq="D")}) as polygon,
     ):
         yield (
             case,
@@ -77,6 +80,9 @@ def case_and_source(request, tmp_path):
                 files_root=folder,
                 binance_archive_url=binance.url,
                 binance_api_url=binance.url,
+                polygon_api_key=SecretStr(KEY),
+                polygon_url=polygon.url,
+                polygon_requests_per_minute=1000,
                 yahoo_url=server.url,
                 yahoo_requests_per_second=1000,
                 state_dir=tmp_path,

@@ -12,6 +12,7 @@ __all__ = ["SOURCES", "Source", "Traits", "check_symbol", "open_source"]
 SOURCES: Final[dict[str, str]] = {
     "binance": "components.sources.binance",
     "files": "components.sources.files",
+    "polygon": "components.sources.polygon",
     "sample": "components.sources.sample",
     "yahoo": "components.sources.yahoo",
 }
