@@ -195,19 +195,29 @@ def test_the_running_month_comes_by_days_and_its_last_days_bar_by_bar():
         reply = source.fetch(request_of("2024-03-15 05:00", "2024-03-20 10:30"))
     days = [f"BTCUSDT-1h-2024-03-{day}.zip" for day in (15, 16, 17, 18)]
     assert files_of(reply) == [*days, "BTCUSDT-1h-2024-03-19T0000.json"]
-    # The bar of 10:00 has not closed, so it is not asked for, and may come later.
-    assert (reply.status, reply.details["absent"]) == (206, "2024-03-20 10:00")
+    # The bar of 10:00 has not closed at 10:30, so it is not asked for.
+    assert reply.status == 200
+    assert "endTime=1710928799999" in server.asked[-1]
     assert_same(source.parse(reply).candles, between(frame, "2024-03-15", "2024-03-20 10:00"))
 
 
-def test_a_run_on_the_hour_has_all_that_there_will_be():
-    """Every bar of the request has closed."""
+def test_a_daily_run_costs_three_questions():
+    """Yesterday's file, its checksum, and today's bars."""
     frame = hours("2024-03-01", "2024-04-01")
     with BinanceStandIn({"BTCUSDT": frame}, "1h", published_until=utc("2024-03-20")) as server:
-        reply = source_of(server).fetch(request_of("2024-03-19", "2024-03-20 10:00"))
+        reply = source_of(server).fetch(request_of("2024-03-19 20:00", "2024-03-20 10:00"))
     assert reply.status == 200
     assert "absent" not in reply.details
     assert len(server.asked) == 3
+
+
+def test_a_request_of_which_no_bar_has_closed_asks_nothing():
+    """The first bar is still open."""
+    with BinanceStandIn({}, "1h") as server:
+        source = source_of(server)
+        reply = source.fetch(request_of("2024-03-20 10:00", "2024-03-20 10:59"))
+    assert server.asked == []
+    assert source.parse(reply).candles.empty
 
 
 @pytest.mark.parametrize(("market", "limit"), [("spot", 1000), ("um", 1500)])

@@ -86,8 +86,9 @@ class Binance:
     def fetch(self, request: CandleRequest) -> RawReply:
         """Ask for files, verified by their checksums, and for the last days page by page.
 
-        The reply is one zip as it came, or a tar of zips and pages. Its status is 206 when a
-        day has no file though later ones have, and when a bar asked for has not closed.
+        Bars that have not closed at ``as_of`` are not asked for. The reply is one zip as it
+        came, or a tar of zips and pages. Its status is 206 when a day has no file though a
+        later one has, and when the last bar closed so lately that REST does not show it yet.
         """
         check_symbol(request.symbol)
         _step(request.interval)

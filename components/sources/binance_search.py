@@ -74,8 +74,6 @@ class Search:
                 "set TREMOR_BINANCE_MARKET.",
                 self.request.symbol,
             )
-        if self.request.until > self.end:
-            absent.append(self.end)
         return self._packed(absent)
 
     def _packed(self, absent: list[pd.Timestamp]) -> RawReply:
