@@ -1,7 +1,7 @@
 """Which rows are let in, and which are kept aside under the name of the check they failed.
 
 A row is never repaired. It goes through the checks in the order of ``CHECKS`` and is kept
-aside under the first that it fails.
+aside under the first that it fails. What a check of ``NOTES`` tells of is noted, and let in.
 """
 
 import hashlib
@@ -12,14 +12,27 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
-from components import row_checks
+from components import action_checks, price_checks, row_checks, series_checks
+from components.check_rows import (
+    NO_TIME,
+    PRICES,
+    Array,
+    Gathered,
+    Replies,
+    Rows,
+    alike,
+    as_index,
+    gather,
+)
 from components.records import Parsed, RawReply
-from components.sessions import Calendars, length
+from components.sessions import ALWAYS_OPEN, Calendars
+from components.stored_candles import Known
 from components.tables import ACTIONS, CANDLES, QUARANTINE
 
-Check = Callable[[pd.DataFrame, row_checks.Known], np.ndarray]
-ActionCheck = Callable[[pd.DataFrame, pd.DataFrame], np.ndarray]
+Check = Callable[[Rows, Known], Array]
+ActionCheck = Callable[[pd.DataFrame, pd.DataFrame], Array]
 
 CHECKS: Final[dict[str, Check]] = {
     "no_time": row_checks.no_time,
@@ -36,21 +49,36 @@ CHECKS: Final[dict[str, Check]] = {
     "repeated_bar": row_checks.repeated_bar,
     "conflicting_copy": row_checks.conflicting_copy,
     "duplicate_bar": row_checks.duplicate_bar,
-    "hundredfold": row_checks.hundredfold,
-    "split_not_applied": row_checks.split_not_applied,
-    "other_instrument": row_checks.other_instrument,
-    "copied_bar": row_checks.copied_bar,
+    "hundredfold": price_checks.hundredfold,
+    "split_not_applied": price_checks.split_not_applied,
+    "other_instrument": series_checks.other_instrument,
+    "copied_bar": series_checks.copied_bar,
+    "bad_tick": price_checks.bad_tick,
+    "rounded_price": price_checks.rounded_price,
+    "dead_market": series_checks.dead_market,
 }
 
+# The row is let in, and noted in the quarantine.
+NOTES: Final[dict[str, Check]] = {"volume_absent": series_checks.volume_absent}
 
 ACTION_CHECKS: Final[dict[str, ActionCheck]] = {
-    "dividend_out_of_scale": row_checks.dividend_out_of_scale,
-    "repeated_dividend": row_checks.repeated_dividend,
+    "dividend_out_of_scale": action_checks.dividend_out_of_scale,
+    "repeated_dividend": action_checks.repeated_dividend,
 }
+
+# What the daily run finds when it asks a second source.
+SOURCES_DISAGREE = "sources_disagree"
 
 # What happens every day to good data.
 QUIET = frozenset({"unfinished_bar", "before_listing", "repeated_bar"})
-TOLD = (frozenset(CHECKS) | frozenset(ACTION_CHECKS)) - QUIET
+TOLD = (frozenset({*CHECKS, *NOTES, *ACTION_CHECKS, SOURCES_DISAGREE})) - QUIET
+
+# Where no hours are to be told apart.
+NEVER_CLOSED = [ALWAYS_OPEN, "24/5"]
+HOURS = pd.array(["extended", "regular"], dtype="str")
+
+# A row that failed no check.
+PASSED = ""
 
 
 def apply(
@@ -63,8 +91,8 @@ def apply(
     parsed : sequence of (RawReply, Parsed)
         Any number of instruments; rows in any order.
     stored : DataFrame
-        The candles known already, latest versions, of the same instruments and span; may be
-        empty.
+        The candles known already, latest versions, of the same instruments and span, and of
+        the bars before it that ``dead_market`` looks back on; may be empty.
     calendars : Calendars
         Which calendar an instrument follows.
 
@@ -75,124 +103,140 @@ def apply(
         asked for are in none of them; they stay in the raw reply. In the quarantine ``line``
         is the row's place in the reply, from 0, and for an action -1, -2, ...
     """
-    rows, actions = _gather(parsed, calendars)
-    known = row_checks.Known(stored, actions)
-    failed = pd.Series(None, index=rows.index, dtype=object)
-    for name, check in CHECKS.items():
-        left = rows[failed.isna()]
-        if left.empty:
-            break
-        failed.loc[left.index[check(left, known)]] = name
-    good = rows[failed.isna()]
-    # A high below the close does not spoil the close, by which a dividend is measured.
-    priced = rows[failed.isna() | (failed == "ohlc_order")]
-    action_failed = _check_actions(actions, priced, rows[failed == "other_instrument"])
-    is_asked = rows["ts"].isna() | ((rows["ts"] >= rows["since"]) & (rows["ts"] < rows["until"]))
-    quarantine = pd.concat(
-        [
-            _quarantined(rows[is_asked], failed[is_asked], [*row_checks.PRICES, "volume"]),
-            _quarantined(actions, action_failed, ["kind", "value"]),
-        ],
-        ignore_index=True,
-    )
+    gathered, actions = gather(parsed, calendars)
+    rows = gathered.rows
+    known = Known(stored, actions, rows.replies)
+    good, failed = _sieved(rows, known)
+    told = [(name, good.place[check(good, known)]) for name, check in NOTES.items()]
+    refused = np.flatnonzero(failed != PASSED)
+    of_action = _check_actions(actions, rows, failed)
+    aside = [
+        _aside(gathered, refused, failed[refused]),
+        *(_aside(gathered, places, np.full(len(places), name)) for name, places in told),
+        _actions_aside(actions, of_action, rows.replies),
+    ]
+    filled = [table for table in aside if len(table)]
+    quarantine = pd.concat(filled, ignore_index=True) if len(filled) > 1 else (filled or aside)[0]
     return (
-        good.loc[is_asked[good.index], list(CANDLES.columns)].reset_index(drop=True),
-        actions.loc[action_failed.isna(), list(ACTIONS.columns)].reset_index(drop=True),
+        _candles(gathered, good, calendars),
+        _of_replies(actions[of_action == PASSED], rows.replies)[list(ACTIONS.columns)],
         quarantine,
     )
 
 
-def _check_actions(
-    actions: pd.DataFrame, priced: pd.DataFrame, of_others: pd.DataFrame
-) -> pd.Series:
-    failed = pd.Series(None, index=actions.index, dtype=object)
+def _sieved(rows: Rows, known: Known) -> tuple[Rows, Array]:
+    """Give the rows that pass every check, and the name of what each row failed: (n,)."""
+    failed = np.full(len(rows), PASSED, dtype=object)
+    for name, check in CHECKS.items():
+        if not len(rows):
+            break
+        refused = check(rows, known)
+        if refused.any():
+            failed[rows.place[refused]] = name
+            rows = rows.take(~refused)
+    return rows, failed
+
+
+def _check_actions(actions: pd.DataFrame, rows: Rows, failed: Array) -> Array:
+    names = np.full(len(actions), PASSED, dtype=object)
     if actions.empty:
-        return failed
-    failed[actions["reply"].isin(of_others["reply"].unique())] = "other_instrument"
+        return names
+    reply = actions["reply"].to_numpy()
+    names[np.isin(reply, rows.reply[failed == "other_instrument"])] = "other_instrument"
+    # A high below the close does not spoil the close, by which a dividend is measured.
+    priced = rows.take((failed == PASSED) | (failed == "ohlc_order"))
+    bars = action_checks.priced_bars(priced, actions)
     for name, check in ACTION_CHECKS.items():
-        left = actions[failed.isna()]
-        failed.loc[left.index[check(left, priced)]] = name
-    return failed
+        left = np.flatnonzero(names == PASSED)
+        names[left[check(actions.iloc[left].reset_index(drop=True), bars)]] = name
+    return names
 
 
-def _gather(
-    parsed: Sequence[tuple[RawReply, Parsed]], calendars: Calendars
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Put all replies into one table of rows, oldest first, and one of actions."""
-    replies = _replies([reply for reply, _ in parsed], calendars)
-    rows = _stacked([one.candles for _, one in parsed], replies)
-    if "copy" not in rows:
-        rows["copy"] = 0
-    rows["copy"] = rows["copy"].fillna(0).astype(int)
-    rows["observed_at"] = (
-        rows["observed_at"].fillna(rows["reply_observed_at"])
-        if "observed_at" in rows
-        else rows["reply_observed_at"]
+def _is_asked(rows: Rows) -> Array:
+    since, until = rows.of(rows.replies.since), rows.of(rows.replies.until)
+    return np.asarray((rows.ts == NO_TIME) | ((rows.ts >= since) & (rows.ts < until)))
+
+
+def _candles(gathered: Gathered, good: Rows, calendars: Calendars) -> pd.DataFrame:
+    """The rows that passed, as far as they were asked for."""
+    is_asked = _is_asked(good)
+    if not is_asked.all():
+        good = good.take(is_asked)
+    place, replies = good.place, good.replies
+    columns = {
+        "symbol": replies.symbol.array.take(good.reply),
+        "interval": replies.interval.array.take(good.reply),
+        "ts": as_index(good.ts),
+        **{name: getattr(good, name) for name in (*PRICES, "volume")},
+        "vwap": gathered.vwap[place],
+        "trades": gathered.trades[place],
+        "hours": hours_of(good, calendars),
+        "source": replies.source.array.take(good.reply),
+        "known_at": as_index(good.of(replies.known_at)),
+    }
+    return pd.DataFrame(columns, columns=list(CANDLES.columns))
+
+
+def _aside(gathered: Gathered, places: Array, names: Array) -> pd.DataFrame:
+    """The rows at ``places``, as far as they were asked for, as rows of the quarantine."""
+    rows = gathered.rows.take(places)
+    kept = _is_asked(rows)
+    names, rows = names[kept], rows.take(kept)
+    cells = {name: getattr(rows, name) for name in (*PRICES, "volume")}
+    table = pd.DataFrame({"reply": rows.reply, "line": gathered.line[rows.place]})
+    table["ts"] = as_index(rows.ts)
+    return _quarantined(table, names, pd.DataFrame(cells), rows.replies)
+
+
+def _actions_aside(actions: pd.DataFrame, names: Array, replies: Replies) -> pd.DataFrame:
+    refused = names != PASSED
+    rows = actions[refused].reset_index(drop=True)
+    return _quarantined(rows, names[refused], rows[["kind", "value"]], replies)
+
+
+def _quarantined(
+    rows: pd.DataFrame, names: Array, cells: pd.DataFrame, replies: Replies
+) -> pd.DataFrame:
+    if rows.empty:
+        return pd.DataFrame(columns=list(QUARANTINE.columns))
+    texts = [
+        json.dumps({name: _shown(value) for name, value in record.items()})
+        for record in cells.to_dict("records")
+    ]
+    digests = {
+        reply: hashlib.sha256(replies.raw[reply].body).hexdigest() for reply in set(rows["reply"])
+    }
+    table = _of_replies(rows, replies).assign(
+        check_name=names.astype(str),
+        row_text=pd.Series(texts, dtype=str),
+        raw=rows["reply"].map(digests).astype(str),
     )
-    rows = rows.sort_values(["reply", "ts", "copy", "line"], kind="stable", ignore_index=True)
-    rows = _with_sessions(rows, calendars)
-    rows["hours"] = None
-    actions = _stacked([one.actions for _, one in parsed], replies)
-    actions = actions[actions["ts"] <= actions["known_at"]]
-    actions = actions.sort_values(["reply", "ts", "kind"], kind="stable", ignore_index=True)
-    actions["line"] = -1 - actions.groupby("reply").cumcount()
-    rows["later_ratios"] = row_checks.later_ratios_of(rows, actions)
-    rows["adjusted_close"] = rows["close"] / rows["later_ratios"]
-    return rows, actions
+    return table[list(QUARANTINE.columns)]
 
 
-def _replies(replies: Sequence[RawReply], calendars: Calendars) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "reply": np.arange(len(replies)),
-            "symbol": [reply.request.symbol for reply in replies],
-            "interval": [reply.request.interval for reply in replies],
-            "calendar": [calendars.of(reply.request.symbol) for reply in replies],
-            "since": [reply.request.since for reply in replies],
-            "until": [reply.request.until for reply in replies],
-            "known_at": [reply.request.as_of for reply in replies],
-            "reply_observed_at": [reply.observed_at for reply in replies],
-            "source": [reply.source for reply in replies],
-            "raw": [hashlib.sha256(reply.body).hexdigest() for reply in replies],
-        }
+def _of_replies(rows: pd.DataFrame, replies: Replies) -> pd.DataFrame:
+    """Add what is said once a reply."""
+    if rows.empty:
+        return pd.DataFrame(columns=list(ACTIONS.columns))
+    reply = rows["reply"].to_numpy()
+    return rows.reset_index(drop=True).assign(
+        symbol=replies.symbol.array.take(reply),
+        interval=replies.interval.array.take(reply),
+        source=replies.source.array.take(reply),
+        known_at=as_index(replies.known_at[reply]),
     )
 
 
-def _stacked(tables: list[pd.DataFrame], replies: pd.DataFrame) -> pd.DataFrame:
-    counts = [len(table) for table in tables]
-    of_reply = replies.loc[replies.index.repeat(counts)].reset_index(drop=True)
-    filled = [table for table in tables if len(table)] or tables[:1]
-    return pd.concat([pd.concat(filled, ignore_index=True), of_reply], axis=1)
-
-
-def _with_sessions(rows: pd.DataFrame, calendars: Calendars) -> pd.DataFrame:
-    """Add what the calendars know; instruments of one calendar are asked for together."""
-    closes_at = pd.Series(pd.NaT, index=rows.index, dtype=rows["ts"].dtype)
-    is_session = np.ones(len(rows), dtype=bool)
-    on_grid = np.ones(len(rows), dtype=bool)
-    is_daily = np.zeros(len(rows), dtype=bool)
-    for place in rows.groupby(["calendar", "interval"]).indices.values():
-        symbol, interval = (str(rows[name].iloc[place[0]]) for name in ("symbol", "interval"))
-        ts = pd.DatetimeIndex(rows["ts"].iloc[place])
-        closes_at.iloc[place] = calendars.closes(symbol, interval, ts)
-        is_session[place] = calendars.is_session(symbol, ts)
-        on_grid[place] = calendars.on_grid(symbol, interval, ts)
-        is_daily[place] = length(interval) >= pd.Timedelta(days=1)
-    return rows.assign(
-        closes_at=closes_at, is_session=is_session, on_grid=on_grid, is_daily=is_daily
-    )
-
-
-def _quarantined(rows: pd.DataFrame, failed: pd.Series, shown: list[str]) -> pd.DataFrame:
-    refused = rows[failed.notna()].copy()
-    refused["check_name"] = failed[failed.notna()].astype(str)
-    records = refused[shown].to_dict("records")
-    refused["row_text"] = pd.Series(
-        [json.dumps({k: _shown(v) for k, v in record.items()}) for record in records],
-        index=refused.index,
-        dtype=str,
-    )
-    return refused[list(QUARANTINE.columns)].reset_index(drop=True)
+def hours_of(rows: Rows, calendars: Calendars) -> ExtensionArray:
+    """Tell regular from extended hours; NaN for days and markets that never close."""
+    codes = np.full(len(rows), -1)
+    replies = rows.replies
+    within = ~replies.is_daily & ~np.isin(replies.calendar, NEVER_CLOSED)
+    for first, places in alike(replies, rows.reply) if within.any() else ():
+        if within[first]:
+            symbol, interval = replies.symbol.iloc[first], replies.interval.iloc[first]
+            codes[places] = calendars.is_regular(symbol, interval, as_index(rows.ts[places]))
+    return HOURS.take(codes, allow_fill=True)
 
 
 def _shown(value: object) -> object:

@@ -1,22 +1,18 @@
-"""The named checks themselves: each tells of every row whether it is refused.
+"""The checks that need one row alone, or its copies: times, prices, volumes.
 
-No check takes offence at the size of a move: a crash is what the product is there to tell.
-What looks like a move but is an error of the provider is told from one by exact ratios (100, a
-known split) and by what is stored.
+Each tells of every row whether it is refused. No check takes offence at the size of a move: a
+crash is what the product is there to tell.
 """
 
 # ruff: noqa: ARG001 - every check takes the same arguments, so that a table can hold them
 
-import math
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
-from components.sessions import ALWAYS_OPEN
-
-PRICES = ["open", "high", "low", "close"]
-DAY = pd.Timedelta(days=1)
+from components.check_rows import DAY, NO_TIME, PRICES, Array, Rows
+from components.stored_candles import Known
 
 # A share of Berkshire costs 1e6; of a meme coin 1e15 change hands in a day.
 LARGEST = 1e18
@@ -24,251 +20,112 @@ LARGEST = 1e18
 # Prices come as 32-bit floats, good to about 1e-7.
 FLOAT_NOISE = 1e-6
 
-# A hundredfold error (pence for pounds) is seen beside the day's own move: 80 to 125 times.
-HUNDREDFOLD_SLACK = math.log(1.25)
 
-# A split's ratio is seen beside the day's own move of up to 10 % of its logarithm, at most
-# 10 %. Small ratios look like a bad day, so they count only near the split's date.
-SPLIT_SLACK, SMALLEST_RATIO, TELLING_RATIO, NEAR_BARS = 0.10, 1.5, 4.0, 30
-
-# Corrections of stored closes stay far below this; another instrument seldom does.
-OTHER_INSTRUMENT = math.log(1.5)
-
-# A dividend of a tenth of the price must show in the price: a quarter of it at least.
-LARGE_DIVIDEND, SHOWN_SHARE = 0.10, 0.25
-
-# Weekly payers pay the same amount every seven days.
-REPEATED_WITHIN = pd.Timedelta(days=4)
-
-Mask = np.ndarray
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the checks know beside the rows: stored candles, and the replies' actions."""
-
-    stored: pd.DataFrame
-    actions: pd.DataFrame
-
-
-def no_time(rows: pd.DataFrame, known: Known) -> Mask:
+def no_time(rows: Rows, known: Known) -> Array:
     """The row's text is no time."""
-    return rows["ts"].isna().to_numpy()
+    return np.asarray(rows.ts == NO_TIME)
 
 
-def future(rows: pd.DataFrame, known: Known) -> Mask:
+def future(rows: Rows, known: Known) -> Array:
     """The bar opens after the run; a session's date may run a day ahead of UTC."""
-    return (rows["ts"] > rows["known_at"] + rows["is_daily"].astype(int) * DAY).to_numpy()
+    replies = rows.replies
+    return np.asarray(rows.ts > rows.of(replies.known_at + replies.is_daily * DAY))
 
 
-def unfinished_bar(rows: pd.DataFrame, known: Known) -> Mask:
+def unfinished_bar(rows: Rows, known: Known) -> Array:
     """The bar had not closed when the provider stated it, or when the run began."""
-    return (rows["closes_at"] > rows[["observed_at", "known_at"]].min(axis=1)).to_numpy()
+    known_by = np.minimum(rows.observed_at, rows.of(rows.replies.known_at))
+    return np.asarray(rows.closes_at > known_by)
 
 
-def before_listing(rows: pd.DataFrame, known: Known) -> Mask:
+def before_listing(rows: Rows, known: Known) -> Array:
     """Empty rows before the first price of the reply, and of what is stored: padding."""
-    is_priced = rows[PRICES].notna().any(axis=1)
-    if not known.stored.empty:
-        is_priced |= rows["ts"] >= rows["symbol"].map(known.stored.groupby("symbol")["ts"].min())
-    return (is_priced.groupby(rows["reply"]).cumsum() == 0).to_numpy()
+    is_priced: Array = ~(
+        np.isnan(rows.open) & np.isnan(rows.high) & np.isnan(rows.low) & np.isnan(rows.close)
+    )
+    if is_priced.all():
+        return ~is_priced
+    if known.stored.n:
+        first = known.stored.first_of(rows.replies.instrument)
+        is_priced |= rows.ts >= rows.of(first)
+    seen = np.cumsum(is_priced)
+    before: Array = (seen - is_priced)[rows.starts]
+    return np.asarray(seen == rows.spread(before))
 
 
-def null_price(rows: pd.DataFrame, known: Known) -> Mask:
+def null_price(rows: Rows, known: Known) -> Array:
     """A price is missing."""
-    return rows[PRICES].isna().any(axis=1).to_numpy()
+    # A sum is NaN where a part is; infinities of both signs are not_finite's.
+    total = rows.open + rows.high + rows.low + rows.close
+    if not np.isnan(total).any():
+        return np.zeros(len(rows), dtype=bool)
+    opened, close = np.isnan(rows.open), np.isnan(rows.close)
+    return np.asarray(opened | close | np.isnan(rows.high) | np.isnan(rows.low))
 
 
-def not_finite(rows: pd.DataFrame, known: Known) -> Mask:
+def not_finite(rows: Rows, known: Known) -> Array:
     """A price or the volume is infinite, or larger than any market's."""
-    values = rows[[*PRICES, "volume"]].to_numpy(dtype=float)
-    return np.asarray((np.abs(values) > LARGEST).any(axis=1))
-
-
-def price_not_positive(rows: pd.DataFrame, known: Known) -> Mask:
-    """A price is zero or below."""
-    return (rows[PRICES] <= 0).any(axis=1).to_numpy()
-
-
-def ohlc_order(rows: pd.DataFrame, known: Known) -> Mask:
-    """The high is below, or the low above, the open or the close."""
-    top, bottom = rows[["open", "close"]].max(axis=1), rows[["open", "close"]].min(axis=1)
-    is_low = rows["high"] < top * (1 - FLOAT_NOISE)
-    is_high = rows["low"] > bottom * (1 + FLOAT_NOISE)
-    return (is_low | is_high).to_numpy()
-
-
-def negative_volume(rows: pd.DataFrame, known: Known) -> Mask:
-    """The volume is below zero; no volume at all is well (funds, indices, currencies)."""
-    return (rows["volume"] < 0).to_numpy()
-
-
-def off_grid(rows: pd.DataFrame, known: Known) -> Mask:
-    """The bar does not open where bars of its interval open."""
-    return ~rows["on_grid"].to_numpy(dtype=bool)
-
-
-def not_a_session(rows: pd.DataFrame, known: Known) -> Mask:
-    """No volume on a day on which the exchange is closed; with volume it did trade."""
-    is_idle = ~(rows["volume"] > 0)
-    return (rows["is_daily"] & ~rows["is_session"] & is_idle).to_numpy(dtype=bool)
-
-
-def repeated_bar(rows: pd.DataFrame, known: Known) -> Mask:
-    """The same bar with the same values comes again later in the reply."""
-    return rows.duplicated(["reply", "ts", *PRICES, "volume"], keep="last").to_numpy()
-
-
-def conflicting_copy(rows: pd.DataFrame, known: Known) -> Mask:
-    """Another file of the instrument, which reaches farther, states the bar otherwise."""
-    best = rows.groupby(["reply", "ts"])["copy"].transform("max")
-    return (rows["copy"] < best).to_numpy()
-
-
-def duplicate_bar(rows: pd.DataFrame, known: Known) -> Mask:
-    """The same bar comes again later in the reply, with other values."""
-    return rows.duplicated(["reply", "ts"], keep="last").to_numpy()
-
-
-def copied_bar(rows: pd.DataFrame, known: Known) -> Mask:
-    """The bar before, said again: all four prices at its close, and its very volume.
-
-    A feed that hangs repeats itself; trade does not come out at the same volume twice while
-    no price moves.
-    """
-    before = rows.groupby("reply")[["close", "volume"]].shift()
-    is_flat = (rows["high"] == rows["low"]) & (rows["open"] == rows["close"])
-    is_same = (rows["close"] == before["close"]) & (rows["volume"] == before["volume"])
-    return (is_flat & is_same & (rows["volume"] > 0)).to_numpy()
-
-
-def hundredfold(rows: pd.DataFrame, known: Known) -> Mask:
-    """Prices are 100 times or 1/100 of those before: pence for pounds.
-
-    Either within the bar (high / low), or from the close before to both open and close; then
-    every bar is refused until the prices come back. The stored close before is the measure,
-    without one the reply's first. Coins are exempt: they have no pence, and do lose 99 %.
-    """
-    is_exempt = rows["calendar"] == ALWAYS_OPEN
-    within = ~is_exempt & _is_near(_log(rows["high"] / rows["low"]), math.log(100))
-    series = _with_anchor(rows[~within], known)
-    before = series.groupby("reply")["adjusted_close"].shift()
-    by_close = _log(series["adjusted_close"] / before)
-    by_open = _log(series["open"] / series["later_ratios"] / before)
-    up = _is_near(by_close, math.log(100)) & _is_near(by_open, math.log(100))
-    down = _is_near(by_close, -math.log(100)) & _is_near(by_open, -math.log(100))
-    level = (up.astype(int) - down.astype(int)).groupby(series["reply"]).cumsum()
-    is_off = (level != 0).reindex(rows.index, fill_value=False)
-    return (within | (is_off & ~is_exempt)).to_numpy(dtype=bool)
-
-
-def split_not_applied(rows: pd.DataFrame, known: Known) -> Mask:
-    """The provider forgot to restate the row by a later split that it names itself.
-
-    Seen by a jump of exactly the split's ratio on another date. Rows before such a jump, back
-    to the jump that undoes it, are refused.
-    """
     refused = np.zeros(len(rows), dtype=bool)
-    splits = known.actions[known.actions["kind"] == "split"]
-    place_of = rows.groupby("reply").indices
-    for reply, ts, ratio in zip(splits["reply"], splits["ts"], splits["value"], strict=True):
-        place = place_of.get(reply)
-        if place is not None and abs(math.log(ratio)) >= math.log(SMALLEST_RATIO):
-            refused[place] |= _unapplied(rows.iloc[place], ts, ratio)
+    for name in (*PRICES, "volume"):
+        refused |= np.abs(getattr(rows, name)) > LARGEST
     return refused
 
 
-def _unapplied(rows: pd.DataFrame, ts: pd.Timestamp, ratio: float) -> Mask:
-    size = math.log(ratio)
-    before = rows["adjusted_close"].shift()
-    by_close = _log(rows["adjusted_close"] / before).to_numpy()
-    by_open = _log(rows["open"] / rows["later_ratios"] / before).to_numpy()
-    slack = min(SPLIT_SLACK, SPLIT_SLACK * abs(size))
-    starts = (np.abs(by_close + size) < slack) & (np.abs(by_open + size) < 2 * slack)
-    ends = (np.abs(by_close - size) < slack) & (np.abs(by_open - size) < 2 * slack)
-    is_before = (rows["ts"] < ts).to_numpy()
-    last = int(is_before.sum())
-    usable = np.arange(len(rows)) <= last
-    if abs(size) < math.log(TELLING_RATIO):
-        usable &= np.arange(len(rows)) > last - NEAR_BARS
-    event = pd.Series(np.where(usable & starts, 1.0, np.where(usable & ends, 0.0, np.nan)))
-    state = event.shift(-1).bfill().fillna(0.0)
-    return np.asarray((state == 1.0) & is_before)
+def price_not_positive(rows: Rows, known: Known) -> Array:
+    """A price is zero or below."""
+    lowest = np.minimum(np.minimum(rows.open, rows.high), np.minimum(rows.low, rows.close))
+    return np.asarray(lowest <= 0)
 
 
-def other_instrument(rows: pd.DataFrame, known: Known) -> Mask:
-    """The closes are not those stored for the same bars: the name was given to another.
+def ohlc_order(rows: Rows, known: Known) -> Array:
+    """The high is below, or the low above, the open or the close."""
+    is_low = rows.high < np.maximum(rows.open, rows.close) * (1 - FLOAT_NOISE)
+    is_high = rows.low > np.minimum(rows.open, rows.close) * (1 + FLOAT_NOISE)
+    return np.asarray(is_low | is_high)
 
-    Then the whole reply is kept aside.
-    """
-    if known.stored.empty:
-        return np.zeros(len(rows), dtype=bool)
-    both = rows[["reply", "symbol", "interval", "ts", "close"]].merge(
-        known.stored[["symbol", "interval", "ts", "close"]],
-        on=["symbol", "interval", "ts"],
-        suffixes=("", "_stored"),
+
+def negative_volume(rows: Rows, known: Known) -> Array:
+    """The volume is below zero; no volume at all is well (funds, indices, currencies)."""
+    return np.asarray(rows.volume < 0)
+
+
+def off_grid(rows: Rows, known: Known) -> Array:
+    """The bar does not open where bars of its interval open."""
+    return ~rows.on_grid
+
+
+def not_a_session(rows: Rows, known: Known) -> Array:
+    """No volume on a day on which the exchange is closed; with volume it did trade."""
+    refused = ~rows.is_session
+    return refused & ~(rows.volume > 0) if refused.any() else refused
+
+
+def repeated_bar(rows: Rows, known: Known) -> Array:
+    """The same bar with the same values comes again later in the reply."""
+    return _among_copies(
+        rows, lambda copies: copies.duplicated(["reply", "ts", *PRICES, "volume"], keep="last")
     )
-    apart = _log(both["close"] / both["close_stored"]).abs().groupby(both["reply"]).median()
-    return rows["reply"].isin(apart.index[apart > OTHER_INSTRUMENT]).to_numpy()
 
 
-def dividend_out_of_scale(actions: pd.DataFrame, rows: pd.DataFrame) -> Mask:
-    """A dividend of a tenth of the price or more that the price did not notice."""
-    bars = rows[["reply", "ts", "open", "later_ratios", "adjusted_close"]]
-    bars = bars.drop_duplicates(["reply", "ts"], keep="last")
-    bars["before"] = bars.groupby("reply")["adjusted_close"].shift()
-    bars["lowest"] = np.minimum(bars["open"] / bars["later_ratios"], bars["adjusted_close"])
-    both = actions.merge(bars, on=["reply", "ts"], how="left", suffixes=("", "_bar"))
-    # In the provider's own units, in which a split on the same day makes no jump.
-    share = both["value"] / both["later_ratios"] / both["before"]
-    fall = 1 - both["lowest"] / both["before"]
-    is_odd = (share >= LARGE_DIVIDEND) & (fall < SHOWN_SHARE * share)
-    return np.asarray(is_odd & (actions["kind"].to_numpy() == "dividend"), dtype=bool)
+def conflicting_copy(rows: Rows, known: Known) -> Array:
+    """Another file of the instrument, which reaches farther, states the bar otherwise."""
+    return _among_copies(
+        rows,
+        lambda copies: copies["copy"] < copies.groupby(["reply", "ts"])["copy"].transform("max"),
+    )
 
 
-def repeated_dividend(actions: pd.DataFrame, rows: pd.DataFrame) -> Mask:
-    """The same amount again within four days: the earlier is the slip."""
-    following = actions.groupby(["reply", "kind"])[["ts", "value"]].shift(-1)
-    is_soon = following["ts"] - actions["ts"] <= REPEATED_WITHIN
-    is_same = following["value"] == actions["value"]
-    return np.asarray(is_soon & is_same & (actions["kind"] == "dividend"))
+def duplicate_bar(rows: Rows, known: Known) -> Array:
+    """The same bar comes again later in the reply, with other values."""
+    return rows.is_repeated
 
 
-def later_ratios_of(rows: pd.DataFrame, actions: pd.DataFrame) -> np.ndarray:
-    """Multiply, for each row, the ratios of its reply's splits after it."""
-    factor = np.ones(len(rows))
-    splits = actions[actions["kind"] == "split"]
-    place_of = rows.groupby("reply").indices if len(splits) else {}
-    for reply, ts, ratio in zip(splits["reply"], splits["ts"], splits["value"], strict=True):
-        place = place_of.get(reply, np.array([], dtype=int))
-        is_before = (rows["ts"].iloc[place] < ts).to_numpy()
-        factor[place[is_before]] *= ratio
-    return factor
-
-
-def _with_anchor(rows: pd.DataFrame, known: Known) -> pd.DataFrame:
-    """Put the last stored candle up to each reply's first row before its rows."""
-    if known.stored.empty or rows.empty:
-        return rows
-    first = rows.drop_duplicates("reply").sort_values("ts")
-    stored = known.stored[["symbol", "interval", "ts", "close"]].sort_values("ts")
-    anchors = pd.merge_asof(
-        first[["reply", "symbol", "interval", "ts"]],
-        stored.astype({"ts": first["ts"].dtype}),
-        on="ts",
-        by=["symbol", "interval"],
-    ).dropna(subset="close")
-    anchors["later_ratios"] = later_ratios_of(anchors, known.actions)
-    anchors["adjusted_close"] = anchors["close"] / anchors["later_ratios"]
-    anchors.index = -1 - np.arange(len(anchors))
-    columns = ["reply", "open", "later_ratios", "adjusted_close"]
-    both = pd.concat([anchors.reindex(columns=columns), rows[columns]])
-    return both.sort_values("reply", kind="stable")
-
-
-def _log(ratio: pd.Series) -> pd.Series:
-    return pd.Series(np.log(ratio.to_numpy(dtype=float)), index=ratio.index)
-
-
-def _is_near(values: pd.Series, target: float) -> pd.Series:
-    return (values - target).abs() < HUNDREDFOLD_SLACK
+def _among_copies(rows: Rows, check: Callable[[pd.DataFrame], pd.Series]) -> Array:
+    """Judge the bars that are there more than once; few are."""
+    refused = rows.is_repeated.copy()
+    if refused.any():
+        refused[1:] |= refused[:-1]
+        names = ("reply", "ts", *PRICES, "volume", "copy")
+        copies = pd.DataFrame({name: getattr(rows, name)[refused] for name in names})
+        refused[refused] = check(copies).to_numpy()
+    return refused

@@ -285,6 +285,19 @@ class Calendars:
         offsets = ts - ts.floor(length(interval))
         return np.asarray(offsets.isin(list(_grid(self.of(symbol), interval))), dtype=bool)
 
+    def is_regular(self, symbol: str, interval: str, ts: pd.DatetimeIndex) -> np.ndarray:
+        """Tell which bars open in a session's regular hours, [open, close): bool (n,).
+
+        Days and markets that never close have no other hours.
+        """
+        name = self.of(symbol)
+        if name in BARS_A_YEAR or length(interval) >= pd.Timedelta(days=1):
+            return np.ones(len(ts), dtype=bool)
+        sessions, ts = _sessions(name), ts.as_unit("us")
+        place = np.maximum(sessions.opens.searchsorted(ts, side="right") - 1, 0)
+        opens, closes = sessions.opens.asi8[place], sessions.closes.asi8[place]
+        return np.asarray((ts.asi8 >= opens) & (ts.asi8 < closes))
+
     def bars_per_year(self, symbol: str, interval: str) -> float:
         """Tell how many bars of the instrument a year has, on average."""
         name, step = self.of(symbol), length(interval)
