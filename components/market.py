@@ -7,10 +7,14 @@ import pandas as pd
 
 from components.calibration import KeptRate, Reference
 from components.features.scale import VolatilityUnits
-from components.panels import Array
+from components.panels import Array, Flags
 
 # Fewer instruments are no market: the median of three is mostly one of them.
 LEAST_MEMBERS = 5
+
+# An outage of hours does not begin and end in the same minute for all: what is over numbers of
+# steps that differ by at most this share is over the same time. One step is not two.
+SLACK = 0.1
 
 
 def returns(candles: pd.DataFrame) -> pd.DataFrame:
@@ -38,11 +42,11 @@ def medians(moves: pd.DataFrame, spans: pd.DataFrame | None = None) -> pd.DataFr
     """Columns ts, return (median, a fraction), n_instruments; at least ``LEAST_MEMBERS``.
 
     Of members that come to a bar over different numbers of steps only those count that come
-    over the median number: a move over an outage of one's own is no move of the market.
+    over about the median number: a move over an outage of one's own is no move of the market.
     """
     if spans is not None:
         usual = spans.where(moves.notna()).median(axis=1)
-        moves = moves.where(spans.eq(usual, axis=0))
+        moves = moves.where(is_same_time(spans.to_numpy(), usual.to_numpy()[:, None]))
     n = moves.notna().sum(axis=1)
     enough = moves[n >= LEAST_MEMBERS]
     return pd.DataFrame(
@@ -52,6 +56,12 @@ def medians(moves: pd.DataFrame, spans: pd.DataFrame | None = None) -> pd.DataFr
             "n_instruments": n[n >= LEAST_MEMBERS].to_numpy(),
         }
     )
+
+
+def is_same_time(steps: Array, others: Array) -> Flags:
+    """Whether two moves are over about the same number of steps; arrays that broadcast."""
+    close: Flags = np.abs(steps - others) <= SLACK * np.minimum(steps, others)
+    return close
 
 
 def market_returns(candles: pd.DataFrame) -> pd.DataFrame:

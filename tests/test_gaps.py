@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.ensemble import Ensemble
 from components.features.channels import Channels
-from components.market import judge_market, market_returns
+from components.market import is_same_time, judge_market, market_returns, medians
 from components.panels import FIELDS, CandlePanel
 from components.sessions import Calendars
 from components.settings import ENSEMBLE
@@ -224,6 +224,13 @@ def test_an_outage_of_one_is_no_move_of_the_market_and_one_of_all_is_scaled():
     found = market_returns(rows.assign(steps=steps))
     assert found["n_instruments"].tolist() == [5, 5]
     assert found["return"].to_numpy() == pytest.approx([0.01, 0.01], rel=1e-5)
+    # Not all come back in the same minute.
+    spans = pd.DataFrame([[284, 285, 285, 284, 285, 2]], dtype=float)
+    moves = pd.DataFrame([[0.01, 0.02, 0.03, 0.04, 0.05, 0.5]])
+    assert medians(moves, spans)["return"].tolist() == [0.03]
+    assert is_same_time(np.array([1, 1, 2, 10, 10]), np.array([1, 2, 3, 11, 12])).tolist() == [
+        True, False, False, True, False,
+    ]  # fmt: skip
     random = np.random.default_rng(3)
     moves, steps = 0.001 * random.standard_normal(600), np.ones(600)
     moves[500], steps[500] = 0.001 * np.sqrt(HOLE), HOLE

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from components.market import judge_market, medians, returns, spans
+from components.market import is_same_time, judge_market, medians, returns, spans
 from components.steps.carrying import watched_lately
 from components.steps.gaps import regular, with_steps
 from components.steps.parts import Parts
@@ -77,8 +77,8 @@ def stored_market(parts: Parts, calendars: list[str]) -> pd.DataFrame:
 def with_market(parts: Parts, candles: pd.DataFrame) -> pd.DataFrame:
     """Add ``market``: the return of the instrument's market at each bar, NaN when unknown.
 
-    It is unknown, too, where the market's return is over another number of bars than the
-    instrument's own, the column ``steps``.
+    It is unknown, too, where the market's return is over a time that is not the instrument's
+    own, by the column ``steps``.
     """
     of = {symbol: parts.calendars.of(symbol) for symbol in candles["symbol"].unique()}
     calendar = candles["symbol"].map(of)
@@ -98,7 +98,8 @@ def with_market(parts: Parts, candles: pd.DataFrame) -> pd.DataFrame:
     rows = candles.assign(watch_list=calendar)
     rows = rows.merge(known, how="left", on=["watch_list", "ts"])
     if "steps" in rows:
-        rows["market"] = rows["market"].where(rows["steps"] == rows["market_steps"])
+        steps, others = (rows[name].to_numpy(dtype=float) for name in ("steps", "market_steps"))
+        rows["market"] = rows["market"].where(is_same_time(steps, others))
     return rows.drop(columns=["watch_list", "market_steps"])
 
 
