@@ -176,9 +176,10 @@ def sheet(body: bytes, name: str, symbol: str) -> Columns:
         With the line (from 1) and the column that cannot be read.
     """
     is_named = not body[:1].isdigit()
-    head, _, rest = body.partition(b"\n")
-    names = _names(head, name, symbol) if is_named and body else list(COLUMNS)
-    if not (rest if is_named else body).strip():
+    end_of_first = body.find(b"\n") if b"\n" in body else len(body)
+    names = _names(body[:end_of_first], name, symbol) if is_named and body else list(COLUMNS)
+    # Of a whole month no copy is made to see whether anything comes after its names.
+    if is_named and not body[end_of_first : end_of_first + 1000].strip():
         return _no_columns()
     convert = csv.ConvertOptions(
         column_types={each: pa.float64() for each in READ} | {"open_time": pa.int64()},
