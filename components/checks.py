@@ -32,7 +32,7 @@ from components.stored_candles import Known
 from components.tables import ACTIONS, CANDLES, QUARANTINE
 
 Check = Callable[[Rows, Known], Array]
-ActionCheck = Callable[[pd.DataFrame, pd.DataFrame], Array]
+ActionCheck = Callable[[pd.DataFrame], Array]
 
 CHECKS: Final[dict[str, Check]] = {
     "no_time": row_checks.no_time,
@@ -66,12 +66,18 @@ ACTION_CHECKS: Final[dict[str, ActionCheck]] = {
     "repeated_dividend": action_checks.repeated_dividend,
 }
 
+# The amount may be right, and is let in: what is wrong are the provider's adjusted closes.
+ACTION_NOTES: Final[dict[str, ActionCheck]] = {
+    "dividend_not_adjusted": action_checks.dividend_not_adjusted,
+    "dividend_adjusted_twice": action_checks.dividend_adjusted_twice,
+}
+
 # What the daily run finds when it asks a second source.
 SOURCES_DISAGREE = "sources_disagree"
 
 # What happens every day to good data.
 QUIET = frozenset({"unfinished_bar", "before_listing", "repeated_bar"})
-TOLD = (frozenset({*CHECKS, *NOTES, *ACTION_CHECKS, SOURCES_DISAGREE})) - QUIET
+TOLD = frozenset({*CHECKS, *NOTES, *ACTION_CHECKS, *ACTION_NOTES, SOURCES_DISAGREE}) - QUIET
 
 # Where no hours are to be told apart.
 NEVER_CLOSED = [ALWAYS_OPEN, "24/5"]
@@ -109,11 +115,12 @@ def apply(
     good, failed = _sieved(rows, known)
     told = [(name, good.place[check(good, known)]) for name, check in NOTES.items()]
     refused = np.flatnonzero(failed != PASSED)
-    of_action = _check_actions(actions, rows, failed)
+    of_action, noted = _check_actions(actions, gathered, failed)
     aside = [
         _aside(gathered, refused, failed[refused]),
         *(_aside(gathered, places, np.full(len(places), name)) for name, places in told),
         _actions_aside(actions, of_action, rows.replies),
+        _actions_aside(actions, noted, rows.replies),
     ]
     filled = [table for table in aside if len(table)]
     quarantine = pd.concat(filled, ignore_index=True) if len(filled) > 1 else (filled or aside)[0]
@@ -137,19 +144,25 @@ def _sieved(rows: Rows, known: Known) -> tuple[Rows, Array]:
     return rows, failed
 
 
-def _check_actions(actions: pd.DataFrame, rows: Rows, failed: Array) -> Array:
+def _check_actions(actions: pd.DataFrame, gathered: Gathered, failed: Array) -> tuple[Array, Array]:
+    """Name what each action failed, and what is to be noted of those that passed: (n,) each."""
+    rows = gathered.rows
     names = np.full(len(actions), PASSED, dtype=object)
+    noted = names.copy()
     if actions.empty:
-        return names
+        return names, noted
     reply = actions["reply"].to_numpy()
     names[np.isin(reply, rows.reply[failed == "other_instrument"])] = "other_instrument"
-    # A high below the close does not spoil the close, by which a dividend is measured.
-    priced = rows.take((failed == PASSED) | (failed == "ohlc_order"))
-    bars = action_checks.priced_bars(priced, actions)
+    # A high below the close does not spoil the close, by which a dividend is measured; nor
+    # does it that nobody trades.
+    priced = rows.take(np.isin(failed, [PASSED, "ohlc_order", "dead_market"]))
+    measured = action_checks.measured(actions, priced, gathered.adj_close)
     for name, check in ACTION_CHECKS.items():
         left = np.flatnonzero(names == PASSED)
-        names[left[check(actions.iloc[left].reset_index(drop=True), bars)]] = name
-    return names
+        names[left[check(measured.iloc[left].reset_index(drop=True))]] = name
+    for name, check in ACTION_NOTES.items():
+        noted[check(measured) & (names == PASSED)] = name
+    return names, noted
 
 
 def _is_asked(rows: Rows) -> Array:

@@ -15,9 +15,13 @@ EARLIEST, LATEST = pd.Timestamp("1800-01-01", tz="UTC"), pd.Timestamp("2200-01-0
 
 
 def candles_frame(ts: pd.DatetimeIndex, numbers: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Make the candles of a reply: ``ts``, the seven numbers (absent ones NaN), ``line``."""
+    """Make the candles of a reply: ``ts``, the seven numbers (absent ones NaN), ``line``.
+
+    Where a provider states closes less their dividends, they are beside, as ``adj_close``.
+    """
     empty = np.full(len(ts), np.nan)
-    columns = {name: np.asarray(numbers.get(name, empty), dtype=float) for name in NUMBERS}
+    names = [*NUMBERS, "adj_close"] if "adj_close" in numbers else NUMBERS
+    columns = {name: np.asarray(numbers.get(name, empty), dtype=float) for name in names}
     # Years that no calendar knows are a slip of the pen, and no time.
     ts = ts.as_unit("us")
     ts = pd.DatetimeIndex(ts.where((ts >= EARLIEST) & (ts < LATEST)))

@@ -25,6 +25,7 @@ NAMES: Final = {
     "vwap": "vwap", "vw": "vwap", "trades": "trades", "count": "trades",
     "transactions": "trades", "n": "trades", "number of trades": "trades",
     "dividends": "dividends", "stock splits": "splits",
+    "adj close": "adj_close",
 }  # fmt: skip
 
 # Columns that only Yahoo's downloads have: their prices are 32-bit floats printed long.
