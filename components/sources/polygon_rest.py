@@ -1,8 +1,9 @@
 """Massive's REST API (once Polygon's) through its official client, bytes as they came."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -31,12 +32,19 @@ HOSTS: Final = ("api.massive.com", "api.polygon.io")
 BARS_A_PAGE, ACTIONS_A_PAGE = 50_000, 1000
 MAX_BYTES, MAX_PAGES = 64 * 2**20, 500
 
+# A letter as JSON may disguise it.
+ESCAPED: Final = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
+
 # A key this short is a gateway's place-holder, and may stand in any text.
 SHORTEST_KEY = 8
 
 
 class NotInPlan(SourceError):
     """The key is known, but its plan does not include what was asked for (HTTP 403)."""
+
+
+class NoSuchPage(SourceUnavailable):
+    """Nothing answers at this address (HTTP 404 without a word from the API)."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,9 @@ class Rest:
             When it says so.
         """
         if symbol not in self._known:
-            self._ask(lambda client: client.get_ticker_details(symbol, raw=True), symbol)
+            # A gateway may serve nothing but bars.
+            with suppress(NoSuchPage):
+                self._ask(lambda client: client.get_ticker_details(symbol, raw=True), symbol)
             self._known.add(symbol)
 
     def _pages(self, first: Callable[[Any], Any], symbol: str, kind: str) -> list[Page]:
@@ -237,7 +247,8 @@ class Rest:
             )
         if answer.status in (400, 422):
             return SourceFormatError(f"{symbol}: Massive refuses the request ({told})", symbol)
-        return SourceUnavailable(f"{symbol}: Massive answered {told}", symbol)
+        kind = NoSuchPage if answer.status == 404 else SourceUnavailable
+        return kind(f"{symbol}: Massive answered {told}", symbol)
 
     def _patience_s(self, answer: Answer) -> float:
         from urllib3.exceptions import HTTPError
@@ -258,6 +269,9 @@ class Rest:
         key = self.key.get_secret_value()
         if len(key) < SHORTEST_KEY:
             return body
+        plain = ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), body)
+        if plain.count(key.encode()) > body.count(key.encode()):
+            body = plain
         for form in {key, quote(key, safe="")}:
             body = body.replace(form.encode(), b"*" * 8)
         return body
@@ -290,8 +304,7 @@ class Rest:
             def _get(self, path: str, params: Any = None, **_: Any) -> Any:
                 return self.page(path, params)
 
-        # Retries and redirects are the caller's: the client's own are blind to Retry-After of
-        # other threads, and a redirect would carry the key to another host.
+        # Retries are the caller's, who knows the budget; a redirect would take the key elsewhere.
         return Client(
             api_key=self.key.get_secret_value(),
             base=self.base,
