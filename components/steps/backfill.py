@@ -1,11 +1,12 @@
 """Backfill: old bars, fetched and loaded without alerts."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pandas as pd
 
 from components.records import RunSummary
-from components.steps.gather import ahead, fetch, load, plan_backfill, refine
+from components.steps.gather import ahead, load, plan_backfill, refine_parsed
 from components.steps.ledger import note
 from components.steps.parts import Parts, unseen
 
@@ -17,8 +18,9 @@ def backfill(parts: Parts, since: pd.Timestamp, until: pd.Timestamp) -> RunSumma
     memory. An interrupted backfill goes on where it stopped.
     """
     batches = plan_backfill(parts, since, until, parts.run.as_of)
-    for raw in ahead(fetch, replace(parts, progress=unseen), batches):
-        load(parts, refine(parts, raw))
+    with ThreadPoolExecutor(1) as files:
+        for read in ahead(replace(parts, progress=unseen), batches):
+            load(parts, refine_parsed(parts, read, beside=files))
     run = parts.run
     run.exit_code = 3 if run.failures else 0
     run.status, run.finished_at = "finished", parts.clock()

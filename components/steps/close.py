@@ -13,6 +13,7 @@ from components.records import Alert, Failure, RunSummary
 from components.steps.ledger import note
 from components.steps.missing import missing_bars
 from components.steps.parts import Parts
+from components.steps.quality import lately
 from components.steps.realised import carried_now, realised
 from components.tables import VERDICTS
 
@@ -137,6 +138,7 @@ def _page(parts: Parts, alerts: tuple[Alert, ...]) -> str:
         realised=realised(parts, carried),
         health=health,
         quarantine=aside,
+        quality=lately(parts, health),
     )
     return report.page(data)
 

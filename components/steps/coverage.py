@@ -41,14 +41,14 @@ def _covered(parts: Parts, bars: pd.DataFrame, as_of: pd.Timestamp) -> Flags:
         {
             "source": parts.source.name,
             "interval": parts.watch.interval,
-            "symbols": sorted(set(bars["symbol"])),
+            "symbols": sorted(bars["symbol"].unique()),
             "first": bars["ts"].min().to_pydatetime(),
             "as_of": as_of.to_pydatetime(),
             "step": length(parts.watch.interval).to_pytimedelta(),
         },
     )
     covered = np.zeros(len(bars), dtype=np.bool_)
-    place = bars.groupby("symbol").indices
+    place = bars.groupby("symbol").indices if len(replies) else {}
     for symbol, own in replies.groupby("symbol"):
         # The last bar that is in the replies which begin by a bar.
         reach = np.maximum.accumulate(_us(own["last"]))
@@ -68,7 +68,7 @@ def _is_empty_day(parts: Parts, bars: pd.DataFrame, covered: Flags, as_of: pd.Ti
         "where symbol = any(%(symbols)s) and interval = %(interval)s and ts >= %(first)s "
         "and known_at <= %(as_of)s group by 1, 2",
         {
-            "symbols": sorted(set(bars["symbol"])),
+            "symbols": sorted(bars["symbol"].unique()),
             "interval": parts.watch.interval,
             "first": bars["ts"].min().floor("D").to_pydatetime(),
             "as_of": as_of.to_pydatetime(),

@@ -1,7 +1,7 @@
 """Plan, fetch, refine, load: from the source to the warehouse."""
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -38,14 +38,24 @@ PATIENCE, DOWN = 3, 10
 
 
 @dataclass(frozen=True)
+class Sorted:
+    """A batch and what its replies say, row by row; those that say nothing readable failed."""
+
+    batch: RawBatch
+    parsed: list[tuple[RawReply, Parsed]]
+    failures: list[Failure]
+
+
+@dataclass(frozen=True)
 class Refined:
-    """A batch as rows of the warehouse's tables, and the file that holds its candles."""
+    """A batch as rows of the warehouse's tables; ``written`` once its files are in the lake."""
 
     candles: pd.DataFrame
     actions: pd.DataFrame
     quarantine: pd.DataFrame
     raw_objects: pd.DataFrame
     measures: pd.DataFrame
+    written: "Future[list[str]] | None" = None
 
 
 def plan(parts: Parts, as_of: pd.Timestamp) -> Iterator[list[CandleRequest]]:
@@ -89,7 +99,7 @@ def _still_wanted(parts: Parts, piece: CandleRequest) -> CandleRequest | None:
     """The piece from its first absent bar on; None when all of it is held."""
     if piece.name:
         return None if _is_loaded(parts, piece) else piece
-    due = closed_bars(parts, piece.symbol, piece.since, piece.as_of)
+    due = closed_bars(parts, piece.symbol, piece.since, piece.as_of, piece.until)
     held = parts.warehouse.read(
         CANDLES,
         symbols=[piece.symbol],
@@ -99,7 +109,7 @@ def _still_wanted(parts: Parts, piece: CandleRequest) -> CandleRequest | None:
         as_of=piece.as_of,
         columns=["symbol", "ts"],
     )
-    absent = due[(due < piece.until) & ~due.isin(pd.DatetimeIndex(held["ts"]))]
+    absent = due[~due.isin(pd.DatetimeIndex(held["ts"]))]
     bars = pd.DataFrame({"symbol": piece.symbol, "ts": absent})
     absent = absent[~known_absent(parts, bars, piece.as_of)]
     return replace(piece, since=absent[0]) if len(absent) else None
@@ -144,16 +154,12 @@ def _bars_in(parts: Parts, request: CandleRequest) -> float:
     return years * parts.calendars.bars_per_year(request.symbol, request.interval)
 
 
-def ahead(
-    step: Callable[[Parts, list[CandleRequest]], RawBatch],
-    parts: Parts,
-    batches: Iterator[list[CandleRequest]],
-) -> Iterator[RawBatch]:
-    """Fetch each batch while the one before it is being refined and loaded."""
+def ahead(parts: Parts, batches: Iterator[list[CandleRequest]]) -> Iterator[Sorted]:
+    """Fetch and parse each batch while the one before it is being checked and loaded."""
     with ThreadPoolExecutor(1) as pool:
         under_way = None
         for wanted in batches:
-            following = pool.submit(step, parts, wanted)
+            following = pool.submit(lambda each: parse(parts, fetch(parts, each)), wanted)
             if under_way is not None:
                 yield under_way.result()
             under_way = following
@@ -223,18 +229,31 @@ def _failure(symbol: str, error: SourceError) -> Failure:
     return Failure(symbol, type(error).__name__, said[:300])
 
 
+def parse(parts: Parts, batch: RawBatch) -> Sorted:
+    """Read the replies of a batch; one in no known shape makes its instrument a failed one."""
+    parsed: list[tuple[RawReply, Parsed]] = []
+    failures = []
+    for reply in batch.replies:
+        try:
+            parsed.append((reply, parts.source.parse(reply)))
+        except SourceError as error:
+            failures.append(_failure(reply.request.symbol, error))
+    return Sorted(batch, parsed, failures)
+
+
 def refine(parts: Parts, batch: RawBatch) -> Refined:
     """Parse and check a batch, and write its good candles to the processed layer.
 
     Doubtful rows are kept aside with the check's name; a reply in no known shape makes its
     instrument a failed one.
     """
-    parsed: list[tuple[RawReply, Parsed]] = []
-    for reply in batch.replies:
-        try:
-            parsed.append((reply, parts.source.parse(reply)))
-        except SourceError as error:
-            parts.run.failures.append(_failure(reply.request.symbol, error))
+    return refine_parsed(parts, parse(parts, batch))
+
+
+def refine_parsed(parts: Parts, read: Sorted, beside: Executor | None = None) -> Refined:
+    """Check what was parsed; files are written at once, or ``beside`` what comes next."""
+    batch, parsed = read.batch, read.parsed
+    parts.run.failures.extend(read.failures)
     objects = parts.lake.raw_rows(batch)
     parts.run.hashes.extend(objects["sha256"])
     none = pd.DataFrame()
@@ -251,8 +270,11 @@ def refine(parts: Parts, batch: RawBatch) -> Refined:
         as_of=requests[0].as_of,
     )
     candles, actions, quarantine = checks.apply(parsed, stored, parts.calendars)
-    parts.lake.put_candles(candles)
-    return Refined(candles, actions, quarantine, objects, none)
+    if beside is None:
+        parts.lake.put_candles(candles)
+        return Refined(candles, actions, quarantine, objects, none)
+    written = beside.submit(parts.lake.put_candles, candles)
+    return Refined(candles, actions, quarantine, objects, none, written)
 
 
 def load(parts: Parts, refined: Refined) -> int:
@@ -275,6 +297,9 @@ def load(parts: Parts, refined: Refined) -> int:
         ):
             if len(rows):
                 parts.warehouse.upsert(table, rows)
+        if refined.written is not None:
+            # What the warehouse holds is asked for no more, so the lake must have it as well.
+            refined.written.result()
     counts = parts.run.counts
     counts["candles_new"] = counts.get("candles_new", 0) + n_new
     if len(refined.measures):

@@ -89,9 +89,14 @@ def last_bars(parts: Parts, as_of: pd.Timestamp) -> dict[str, pd.Timestamp]:
 
 
 def closed_bars(
-    parts: Parts, symbol: str, since: pd.Timestamp, as_of: pd.Timestamp
+    parts: Parts,
+    symbol: str,
+    since: pd.Timestamp,
+    as_of: pd.Timestamp,
+    until: pd.Timestamp | None = None,
 ) -> pd.DatetimeIndex:
-    """The bars of an instrument from ``since`` that should have closed by ``as_of``."""
+    """The bars of an instrument in [since, until) that should have closed by ``as_of``."""
     interval = parts.watch.interval
-    due = parts.calendars.expected(symbol, interval, since, as_of)
+    until = as_of if until is None else min(until, as_of)
+    due = parts.calendars.expected(symbol, interval, since, until)
     return due[parts.calendars.closes(symbol, interval, due) <= as_of]
