@@ -17,11 +17,7 @@ import pyarrow.compute as pc
 from psycopg2 import sql as pg
 
 from components import sql, timescale
-from components.errors import SettingsError
-from components.sessions import length
 from components.tables import DAILY, HOURLY, INTRADAY, Table
-
-DAY = pd.Timedelta(days=1)
 
 # Bars outside these years share two partitions, so that absurd dates cannot make thousands.
 FIRST_YEAR, END_YEAR = 1990, 2100
@@ -87,14 +83,6 @@ CREATE VIEW freshness AS
 """
 
 
-def is_intraday(interval: str) -> bool:
-    """Whether bars of this length are kept here; a text that is no length is none."""
-    try:
-        return length(interval) < DAY
-    except SettingsError:
-        return False
-
-
 def create(cursor: Any) -> None:
     """Make the table, its aggregates and the views over all candles (a migration)."""
     cursor.execute(RETIRED)
@@ -123,17 +111,6 @@ def engine(cursor: Any) -> str:
     if is_partitioned(cursor):
         return f"{server}, partitions by month"
     return f"TimescaleDB {timescale.version(cursor)} on {server}"
-
-
-def apart(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Split prepared candles: those of a day and more, and those that are shorter."""
-    lengths = pc.unique(rows["interval"]).to_pylist()
-    short = [interval for interval in lengths if is_intraday(interval)]
-    if len(short) in (0, len(lengths)):
-        none = rows.slice(0, 0)
-        return (none, rows) if short else (rows, none)
-    is_short = pc.is_in(rows["interval"], pa.array(short))
-    return rows.filter(pc.invert(is_short)), rows.filter(is_short)
 
 
 def by_leaf(rows: pa.Table) -> list[tuple[Table, pa.Table]]:

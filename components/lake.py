@@ -2,7 +2,9 @@
 
 raw/{source}/bodies/{aa}/{sha256}                        a reply's bytes, once
 raw/{source}/{interval}/as_of={stamp}/{hash}.json        manifest of a batch of replies
-processed/candles/interval={interval}/year={yyyy}/{hash}.parquet    accepted candles
+processed/candles/interval={interval}/year={yyyy}/{hash}.parquet    accepted candles, and those
+processed/candles/interval={interval}/symbol={symbol}/month={yyyy-mm}/{hash}.parquet
+                                                         that are shorter than a day
 state/{fingerprint}/{stamp}.arrow, {stamp}/{part}.arrow   carried state, a cache
 runs/{run}/manifest.json, runs/{run}/report.html         what a run did
 
@@ -12,8 +14,10 @@ A stamp is ``20240313T120000Z``. A manifest is written after the bodies that it 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,10 +26,13 @@ import pyarrow.parquet as pq
 from components.errors import LakeError
 from components.objects import open_objects, segment
 from components.records import CandleRequest, Failure, RawBatch, RawReply
-from components.rows import prepared
+from components.rows import ARROW_TYPES, apart, is_intraday, prepared
 from components.tables import CANDLES, RAW_OBJECTS
 
 STAMP = "%Y%m%dT%H%M%SZ"
+
+# How often a reader lists a month again whose files were merged under its hands.
+READ_AGAIN = 3
 
 
 class Lake:
@@ -100,24 +107,94 @@ class Lake:
         return pd.DataFrame(rows, columns=list(RAW_OBJECTS.columns))
 
     def put_candles(self, candles: pd.DataFrame) -> list[str]:
-        """Write accepted candles by year; the same rows give the same bytes under the same keys."""
+        """Write accepted candles; the same rows give the same bytes under the same keys.
+
+        Days and longer bars go by year, shorter ones by instrument and month.
+        """
         keys = []
-        ready = prepared(candles, CANDLES)
-        for interval, year in _files_of(ready):
-            is_in = pc.and_(pc.equal(ready["interval"], interval), pc.equal(_year(ready), year))
+        days, shorter = apart(prepared(candles, CANDLES))
+        for interval, year in _files_of(days):
+            is_in = pc.and_(pc.equal(days["interval"], interval), pc.equal(_year(days), year))
             sink = pa.BufferOutputStream()
-            pq.write_table(ready.filter(is_in), sink, compression="zstd")
+            pq.write_table(days.filter(is_in), sink, compression="zstd")
             body = sink.getvalue().to_pybytes()
-            name = hashlib.sha256(body).hexdigest()[:16]
-            key = f"processed/candles/interval={segment(interval)}/year={year}/{name}.parquet"
-            self.objects.put_once(key, body)
-            keys.append(key)
+            folder = f"processed/candles/interval={segment(interval)}/year={year}"
+            keys.append(self._put_named(folder, body))
+        for folder, rows in _months_of(shorter):
+            keys.append(self._put_named(folder, _parquet(rows)))
         return keys
 
     def processed(self, interval: str) -> Iterator[pd.DataFrame]:
-        """The processed candles, file by file."""
-        for key in self.objects.list(f"processed/candles/interval={segment(interval)}/"):
+        """The processed candles, file by file; shorter bars month by month, no row twice."""
+        keys = self.objects.list(f"processed/candles/interval={segment(interval)}/")
+        if is_intraday(interval):
+            for folder in sorted({key.rpartition("/")[0] for key in keys}):
+                yield self._month(folder).to_pandas()
+            return
+        for key in keys:
             yield pq.read_table(pa.BufferReader(self.objects.get(key))).to_pandas()
+
+    def read_month(self, interval: str, symbol: str, month: str) -> pd.DataFrame:
+        """All versions of an instrument's bars of a month, "2024-12", in the order of the key."""
+        rows: pd.DataFrame = self._month(_month_folder(interval, symbol, month)).to_pandas()
+        return rows
+
+    def compact(self, interval: str, symbol: str, month: str) -> int:
+        """Merge the files of an instrument's month into one; give how many were merged.
+
+        It may be killed at any instant and repeated: the merged file is whole before the
+        others go, its bytes are those of the same rows always, and readers see no row twice.
+        """
+        return self._compact(_month_folder(interval, symbol, month))
+
+    def compact_all(self, interval: str) -> int:
+        """Merge wherever a month has several files; give how many files were merged."""
+        keys = self.objects.list(f"processed/candles/interval={segment(interval)}/symbol=")
+        return sum(self._compact(folder) for folder in sorted({k.rpartition("/")[0] for k in keys}))
+
+    def _compact(self, folder: str) -> int:
+        keys = self.objects.list(f"{folder}/")
+        if len(keys) < 2:
+            return 0
+        merged = self._put_named(folder, _parquet(self._read(keys)))
+        for key in keys:
+            if key != merged:
+                self.objects.delete(key)
+        return len(keys)
+
+    def _month(self, folder: str) -> pa.Table:
+        for _ in range(READ_AGAIN):
+            keys = self.objects.list(f"{folder}/")
+            try:
+                return self._read(keys)
+            except LakeError:
+                # Somebody may have merged the files since they were listed.
+                if self.objects.list(f"{folder}/") == keys:
+                    raise
+        return self._read(self.objects.list(f"{folder}/"))
+
+    def _read(self, keys: Iterable[str]) -> pa.Table:
+        """The distinct rows of some files, in the order of the key."""
+        empty = pa.schema({name: ARROW_TYPES[kind] for name, kind in CANDLES.columns.items()})
+        files = [self._file(key) for key in keys]
+        rows = pa.concat_tables([empty.empty_table(), *files], promote_options="default")
+        if len(files) > 1:
+            rows = rows.group_by(rows.column_names).aggregate([])
+        others = [name for name in rows.column_names if name not in CANDLES.key]
+        return rows.sort_by([(name, "ascending") for name in (*CANDLES.key, *others)])
+
+    def _file(self, key: str) -> pa.Table:
+        try:
+            return pq.read_table(pa.BufferReader(self.objects.get(key)))
+        except pa.ArrowInvalid as error:
+            raise LakeError(
+                f"lake {self.root}: {key} is no readable Parquet. Delete it and run `replay`."
+            ) from error
+
+    def _put_named(self, folder: str, body: bytes) -> str:
+        key = f"{folder}/{hashlib.sha256(body).hexdigest()[:16]}.parquet"
+        self.objects.put_once(key, body)
+        return key
 
     def put_state(self, fingerprint: str, as_of: pd.Timestamp, body: bytes) -> None:
         """Keep the state carried behind ``as_of``."""
@@ -178,6 +255,35 @@ def _files_of(rows: pa.Table) -> list[tuple[str, int]]:
     pairs = pa.table({"interval": rows["interval"], "year": _year(rows)})
     found = pairs.group_by(["interval", "year"]).aggregate([])
     return sorted((row["interval"], row["year"]) for row in found.to_pylist())
+
+
+def _months_of(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Each instrument's month of prepared rows, and the folder of its files."""
+    if not len(rows):
+        return
+    months = rows["ts"].to_numpy().astype("datetime64[M]")
+    begins = months[1:] != months[:-1]
+    for name in ("symbol", "interval"):
+        begins |= pc.not_equal(rows[name][1:], rows[name][:-1]).to_numpy()
+    places = [0, *(np.flatnonzero(begins) + 1).tolist(), len(rows)]
+    for first, end in pairwise(places):
+        symbol, interval = rows["symbol"][first].as_py(), rows["interval"][first].as_py()
+        folder = _month_folder(interval, symbol, str(months[first]))
+        yield folder, rows.slice(first, end - first)
+
+
+def _month_folder(interval: str, symbol: str, month: str) -> str:
+    place = f"interval={segment(interval)}/symbol={segment(symbol)}/month={segment(month)}"
+    return f"processed/candles/{place}"
+
+
+def _parquet(rows: pa.Table) -> bytes:
+    """Rows as Parquet: texts and instants that repeat as a dictionary, prices as they are."""
+    repeating = ["symbol", "interval", "hours", "source", "known_at"]
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows.combine_chunks(), sink, compression="zstd", use_dictionary=repeating)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
 
 
 def _stamp(instant: pd.Timestamp) -> str:

@@ -18,10 +18,13 @@ import pyarrow.csv
 from psycopg2 import sql as pg
 
 from components import binary_copy
-from components.errors import WarehouseError
+from components.errors import SettingsError, WarehouseError
+from components.sessions import length
 from components.tables import Table
 
 ROWS_A_SLICE = 65_536
+
+DAY = pd.Timedelta(days=1)
 
 # JSON has a type apart from text, so that it is never taken for text in COPY's binary form.
 ARROW_TYPES = {
@@ -67,6 +70,25 @@ def versions(ordered: pa.Table, table: Table) -> list[pa.Table]:
     places = np.arange(len(ordered))
     rank = places - np.maximum.accumulate(np.where(repeats, 0, places))
     return [ordered.filter(pa.array(rank == k)) for k in range(rank.max() + 1)]
+
+
+def is_intraday(interval: str) -> bool:
+    """Whether bars of this length are shorter than a day; a text that is no length is not."""
+    try:
+        return length(interval) < DAY
+    except SettingsError:
+        return False
+
+
+def apart(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Split prepared candles: those of a day and more, and those that are shorter."""
+    lengths = pc.unique(rows["interval"]).to_pylist()
+    short = [interval for interval in lengths if is_intraday(interval)]
+    if len(short) in (0, len(lengths)):
+        none = rows.slice(0, 0)
+        return (none, rows) if short else (rows, none)
+    is_short = pc.is_in(rows["interval"], pa.array(short))
+    return rows.filter(pc.invert(is_short)), rows.filter(is_short)
 
 
 class CopySource:

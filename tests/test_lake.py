@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pandas as pd
@@ -18,6 +19,7 @@ from components.lake import Lake
 from components.objects import MULTIPART_FROM, open_objects, segment, text_of
 from components.records import CandleRequest, Failure, RawBatch, RawReply
 from components.tables import CANDLES
+from tests.minutes_made import minutes
 
 AS_OF = pd.Timestamp("2024-03-13T06:00", tz="UTC")
 HOSTILE = ["../../etc/passwd", "..", ".", "", "EURUSD=X", "^GSPC", "a/b\\c", "a\0b", "C:", "é%2F"]
@@ -166,6 +168,118 @@ def test_the_same_candles_give_the_same_files(lake):
     assert ["year=2023" in keys[0], "year=2024" in keys[1]] == [True, True]
     back = pd.concat(lake.processed("1d")).reset_index(drop=True)
     pd.testing.assert_frame_equal(back, candles(), check_dtype=False)
+
+
+def minute_candles(symbol="A/../B", known_at=AS_OF, close=1.5):
+    """Accepted minutes over a turn of the month."""
+    return minutes(1, 60, pd.Timestamp("2023-12-31T23:30", tz="UTC"), known_at).assign(
+        symbol=symbol, close=close
+    )
+
+
+def all_rows(lake, interval="1m"):
+    """All processed candles of an interval."""
+    return pd.concat(lake.processed(interval)).reset_index(drop=True)
+
+
+def compared(left, right):
+    """Check that two frames hold the same."""
+    pd.testing.assert_frame_equal(left, right, check_dtype=False)
+
+
+def test_an_instruments_month_of_minutes_is_one_read(lake):
+    """Minutes go by instrument and month, whatever the instrument is called; days by year."""
+    rows = minute_candles()
+    keys = lake.put_candles(pd.concat([rows, minute_candles("OTHER"), candles()]))
+    folder = f"processed/candles/interval=1m/symbol={segment('A/../B')}"
+    months = [f"{folder}/month=2023-12", f"{folder}/month=2024-01"]
+    assert [key.rpartition("/")[0] for key in keys if key.startswith(folder)] == months
+    assert len(keys) == 6
+    assert lake.put_candles(rows.sample(frac=1, random_state=1)) == [
+        key for key in keys if key.startswith(folder)
+    ]
+    december = rows[rows["ts"] < pd.Timestamp("2024-01-01", tz="UTC")]
+    compared(lake.read_month("1m", "A/../B", "2023-12"), december)
+    assert lake.read_month("1m", "A/../B", "2022-12").columns.tolist() == list(CANDLES.columns)
+    compared(all_rows(lake, "1d"), candles())
+
+
+def pieces_put(lake):
+    """A month in three files that overlap, a correction among them; all rows, each once."""
+    rows, later = minute_candles(), AS_OF + pd.Timedelta(days=1)
+    corrected = minute_candles(known_at=later, close=9.0)[10:20]
+    for piece in (rows[:40], rows[20:], corrected):
+        lake.put_candles(piece)
+    return pd.concat([rows, corrected]).sort_values(["ts", "known_at"]).reset_index(drop=True)
+
+
+def test_files_of_a_month_are_merged_into_one_and_nothing_is_lost(lake):
+    """All versions stay, a row that came twice is there once, the bytes are the rows' alone."""
+    rows = pieces_put(lake)
+    compared(all_rows(lake), rows)
+    assert lake.compact("1m", "A/../B", "2023-12") == 3
+    assert lake.compact_all("1m") == 2
+    assert lake.compact_all("1m") == 0
+    keys = lake.objects.list("processed/candles/")
+    assert len(keys) == 2
+    compared(all_rows(lake), rows)
+    pieces_put(lake)
+    compared(all_rows(lake), rows)
+    assert lake.compact_all("1m") > 0
+    assert lake.objects.list("processed/candles/") == keys
+
+
+class Stopped(BaseException):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("steps", range(7))
+def test_a_merge_may_stop_at_any_step_and_readers_see_every_row_once(lake, monkeypatch, steps):
+    """Before, between and after its writes and deletions; the next merge completes it."""
+    rows, left = pieces_put(lake), steps
+    put_once, delete = lake.objects.put_once, lake.objects.delete
+
+    def stopping(work):
+        def step(*args):
+            nonlocal left
+            if left == 0:
+                raise Stopped
+            left -= 1
+            work(*args)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake.objects, "put_once", stopping(put_once))
+        patch.setattr(lake.objects, "delete", stopping(delete))
+        with pytest.raises(Stopped) if steps < 6 else nullcontext():
+            lake.compact_all("1m")
+    compared(all_rows(lake), rows)
+    lake.compact_all("1m")
+    compared(all_rows(lake), rows)
+    assert len(lake.objects.list("processed/candles/")) == 2
+
+
+def test_a_reader_under_whose_hands_files_are_merged_reads_again(lake, monkeypatch):
+    """Between its listing and its reading the files went; it sees the merged one."""
+    rows, get = pieces_put(lake), lake.objects.get
+
+    def merged_first(key):
+        monkeypatch.setattr(lake.objects, "get", get)
+        lake.compact_all("1m")
+        return get(key)
+
+    monkeypatch.setattr(lake.objects, "get", merged_first)
+    month = lake.read_month("1m", "A/../B", "2023-12")
+    compared(month, rows[rows["ts"] < pd.Timestamp("2024-01-01", tz="UTC")])
+
+
+def test_a_file_that_cannot_be_read_is_told(lake):
+    """A month is never silently shorter than it is."""
+    key = lake.put_candles(minute_candles())[0]
+    lake.objects.put(key, b"no parquet")
+    with pytest.raises(LakeError, match="month=2023-12"):
+        lake.read_month("1m", "A/../B", "2023-12")
 
 
 def test_the_newest_state_not_later_than_the_run_is_found(lake):
