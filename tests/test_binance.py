@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components import checks
@@ -30,6 +30,7 @@ from components.sources.binance_web import Places
 from tests.binance_stand_in import HEADER, BinanceStandIn, Status, minutes, sheet, zipped
 
 PRICES = ["open", "high", "low", "close"]
+DAY = pd.Timedelta(days=1)
 
 
 def utc(text):
@@ -321,6 +322,39 @@ def test_a_bar_that_rest_does_not_show_yet_is_late_and_not_absent():
     assert late.status == 206
     assert pd.Timestamp(late.details["absent"], tz="UTC") == now - pd.Timedelta(hours=1)
     assert settled.status == 200
+
+
+@settings(max_examples=40)
+@given(
+    listed=st.integers(0, 80),
+    since=st.integers(0, 2000),
+    n_hours=st.integers(1, 1500),
+    age=st.integers(0, 1500),
+    lag_days=st.integers(0, 70),
+    monthly_lag_days=st.integers(0, 40),
+    market=st.sampled_from(["spot", "um"]),
+)
+def test_however_late_the_archive_is_each_closed_bar_comes_once(
+    listed, since, n_hours, age, lag_days, monthly_lag_days, market
+):
+    """Months, days and pages join without a seam, over the change of units, before a listing."""
+    start, step = utc("2024-11-20"), pd.Timedelta(hours=1)
+    frame = hours(f"{start + listed * DAY}", "2025-06-01")
+    since = start + since * step
+    until = since + n_hours * step
+    as_of = until + age * step + pd.Timedelta(minutes=20)
+    published = (as_of - lag_days * DAY).floor("D")
+    request = CandleRequest("BTCUSDT", "1h", since, until, as_of)
+    months = published - monthly_lag_days * DAY
+    with BinanceStandIn({"BTCUSDT": frame}, "1h", market, published, months) as server:
+        source = source_of(server, market)
+        replies = [source.fetch(piece) for piece in source.pieces(request)]
+        candles = pd.concat([source.parse(reply).candles for reply in replies])
+        assert len(server.asked) <= 4 + 3 * (as_of - since).days + 20
+    is_wanted = (candles["ts"] >= since) & (candles["ts"] < until)
+    due = frame[(frame["ts"] >= since) & (frame["ts"] < until)]
+    assert_same(candles[is_wanted], due)
+    assert {reply.status for reply in replies} == {200}
 
 
 # Failures

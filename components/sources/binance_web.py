@@ -191,8 +191,9 @@ class Web:
 
 
 def _patience(host: str, symbol: str, left_s: float, said: str = "") -> RateLimited:
+    span = f" of {left_s:.0f} s" if left_s else ""
     return RateLimited(
-        f"{symbol}: {host} asks for patience of {left_s:.0f} s{said}. Run it again after that, "
+        f"{symbol}: {host} asks for patience{span}{said}. Run it again after that, "
         "or for fewer instruments.",
         symbol,
     )
