@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from components import quality_page
+from components.quality_page import Quality
 from components.records import Alert, Chart, RunSummary
 from components.templates import fill
 from components.words import moment, number
@@ -37,6 +39,8 @@ class ReportData:
         check_name, n, symbol, ts: refused rows by check, with the first case.
     bars_per_year : float
         For the rows of ``realised`` that do not say it.
+    quality : Quality, optional
+        The last weeks' bars, of the instruments with the most trouble.
     """
 
     summary: RunSummary
@@ -47,6 +51,7 @@ class ReportData:
     health: pd.DataFrame
     quarantine: pd.DataFrame
     bars_per_year: float = 252.0
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,8 @@ def page(data: ReportData) -> str:
         health=_rows(_worst_first(data.health)),
         n_unwell=int((data.health["status"] != "fresh").sum()) if len(data.health) else 0,
         quarantine=_rows(data.quarantine),
+        quality=None if data.quality is None else quality_page.section(data.quality),
+        n_watched=len(data.health),
         settings=dict(sorted(data.settings.items())),
         max_notes=MAX_NOTES,
     )

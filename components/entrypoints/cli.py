@@ -183,18 +183,45 @@ def backtest(  # noqa: PLR0913 - each option of a command is an argument
 
 
 @app.command()
-def status(
+def status(  # noqa: PLR0913 - each option of a command is an argument
+    *,
     quarantine: Annotated[
         bool, typer.Option("--quarantine", help="The rows kept aside, newest first.")
     ] = False,
+    quality: Annotated[
+        bool, typer.Option("--quality", help="Which bars should exist and do not, and why.")
+    ] = False,
+    since: Annotated[str | None, typer.Option(help="With --quality: the first day.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="With --quality: what was held at this instant, UTC.")
+    ] = None,
+    source: SourceOption = None,
+    symbols: SymbolsOption = None,
+    interval: IntervalOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --quality: the page's file. Default: beside the runs.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show the last runs, freshness and coverage, rows kept aside, pending deliveries.
 
-    Example: python main.py status --json
+    With --quality: the bars that should exist, are missing, were refused, or that the venue did
+    not have, per instrument, and a page with a calendar of them.
+    Example: python main.py status --quality --since 2024-01-01
     """
     from components.entrypoints import views
 
+    chosen = {"source": source, "symbols": symbols, "interval": interval}
+    if quality:
+        from components.wiring import open_parts
+
+        instant = _past(_instant(as_of, "--as-of"), "--as-of")
+        start = None if since is None else _past(_instant(since, "--since"), "--since")
+        with open_parts(_settings(**chosen), instant, command="status", reads_only=True) as parts:
+            typer.echo(views.quality(parts, start, out, is_json=as_json))
+        return 0
+    if any(value is not None for value in (since, as_of, out, *chosen.values())):
+        raise SettingsError("status takes these options with --quality alone. Add --quality.")
     with _warehouse() as warehouse:
         _show(views.quarantine(warehouse) if quarantine else views.status(warehouse), as_json)
     return 0

@@ -1,7 +1,8 @@
 """What the command line reads from the warehouse, and the one thing it writes: labels."""
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -9,6 +10,9 @@ from components.errors import SettingsError
 from components.tables import LABELS
 from components.warehouse import Warehouse
 from components.words import clean, level_word, moment
+
+if TYPE_CHECKING:
+    from components.steps.parts import Parts
 
 # A last run so long ago was one of old days.
 LONG_AGO = pd.Timedelta(days=7)
@@ -72,6 +76,37 @@ def status(warehouse: Warehouse) -> dict[str, pd.DataFrame]:
 def quarantine(warehouse: Warehouse) -> dict[str, pd.DataFrame]:
     """The newest 500 rows kept aside."""
     return {"quarantine": warehouse.query(ASIDE_ROWS, {})}
+
+
+def quality(parts: "Parts", since: pd.Timestamp | None, out: Path | None, *, is_json: bool) -> str:
+    """What is held against what should exist: as text or JSON; the page is written beside.
+
+    Raises
+    ------
+    SettingsError
+        ``since`` is not before the run's instant, or the file cannot be written.
+    """
+    from components import quality_page
+    from components.steps.quality import quality as measured
+
+    as_of = parts.run.as_of
+    if since is not None and since >= as_of:
+        raise SettingsError(f"--since {since:%Y-%m-%d %H:%M} is not before {as_of:%Y-%m-%d %H:%M}.")
+    found = measured(parts, as_of, since)
+    body = quality_page.page(found).encode()
+    where = _written(out, body) if out else parts.lake.put_run(parts.run.id, "quality.html", body)
+    if is_json:
+        return json.dumps({**quality_page.as_json(found), "page": where}, indent=1)
+    return f"{quality_page.text_table(found)}\n\npage: {where}"
+
+
+def _written(path: Path, body: bytes) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    except OSError as error:
+        raise SettingsError(f"--out {path}: {error.strerror}. Name another file.") from None
+    return str(path)
 
 
 def alerts(warehouse: Warehouse, limit: int) -> pd.DataFrame:
