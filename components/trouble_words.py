@@ -18,6 +18,7 @@ def data_notes(
     missing: Mapping[str, Sequence[Any]] | None = None,
     quarantine: pd.DataFrame | None = None,
     interval: str = "1d",
+    dead: Mapping[str, Sequence[Any]] | None = None,
 ) -> tuple[str, ...]:
     """Trouble with data, a sentence each, at most twenty of a kind.
 
@@ -31,11 +32,14 @@ def data_notes(
         Symbol to the opens of the bars that should exist and do not.
     quarantine : DataFrame
         check_name, n, symbol, ts: refused rows by check, with the first case.
+    dead : Mapping
+        Symbol to the last bars let in before runs without trade and without a move.
     """
     return (
         *_capped([f"{clean(f.symbol, 60)}: {clean(f.message, 300)}" for f in failures]),
         *_capped([_stale(symbol, *bars, interval) for symbol, bars in (stale or {}).items()]),
         *_capped([_missing(symbol, ts, interval) for symbol, ts in (missing or {}).items()]),
+        *_capped([_dead(symbol, t, interval) for symbol, ts in (dead or {}).items() for t in ts]),
         *_capped([] if quarantine is None else _quarantined(quarantine, interval)),
     )
 
@@ -58,6 +62,13 @@ def _missing(symbol: str, ts: Sequence[Any], interval: str) -> str:
     named = [moment(t, interval) for t in sorted(pd.Timestamp(t) for t in ts)]
     days = ", ".join(named) if len(named) <= 5 else f"{named[0]}, {named[1]} ... {named[-1]}"
     return f"{clean(symbol, 60)}: {counted(len(named), 'bar')} missing ({days})"
+
+
+def _dead(symbol: str, ts: Any, interval: str) -> str:
+    return (
+        f"{clean(symbol, 60)}: nobody trades and the price stands still; bars after "
+        f"{moment(ts, interval)} are kept aside as dead_market until it moves"
+    )
 
 
 def _quarantined(quarantine: pd.DataFrame, interval: str) -> list[str]:

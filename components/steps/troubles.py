@@ -1,12 +1,17 @@
 """Trouble with data: what failed, what is late or missing, what was kept aside."""
 
+import numpy as np
 import pandas as pd
 
 from components import checks, trouble_words
 from components.incidents import TOLD_WITHIN, Incident, alert_id
 from components.records import Alert
+from components.steps.comparing import OF_SECOND
 from components.steps.missing import missing_bars
 from components.steps.parts import Parts
+from components.tables import CANDLES
+
+DEAD = "dead_market"
 
 # Rows that a check refused of late; a row that comes again is the same trouble.
 KEPT_ASIDE = """
@@ -21,13 +26,17 @@ order by check_name, symbol, ts
 def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident]]]:
     """One alert for all data trouble that was not told yet, or none."""
     last = parts.warehouse.last_ts(list(parts.watch.symbols), parts.watch.interval, as_of)
-    failed = {failure.symbol: failure for failure in parts.run.failures}
+    failures = parts.run.failures
+    failed = {f.symbol: f for f in failures if not f.kind.startswith(OF_SECOND)}
+    of_second = {f.symbol: f for f in failures if f.kind.startswith(OF_SECOND)}
     late = missing_bars(parts, as_of, as_of - parts.watch.grace)
     aside = _kept_aside(parts, as_of)
 
     found: dict[str, list[Incident]] = {}
     for symbol, failure in failed.items():
         found[f"failed {symbol}"] = [_incident(parts, symbol, last.get(symbol), failure.kind)]
+    for symbol, failure in of_second.items():
+        found[f"second {symbol}"] = [_incident(parts, symbol, _month(as_of), failure.kind)]
     stale, missing = {}, {}
     for name, ts in late.groupby("symbol")["ts"]:
         symbol = str(name)
@@ -43,6 +52,9 @@ def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident
         check, owner = map(str, pair)
         refused = [_incident(parts, owner, ts, check) for ts in rows["ts"]]
         found[f"aside {check} {owner}"] = refused
+    for name, run in _dead_runs(parts, aside, last, as_of).items():
+        del found[f"aside {DEAD} {name}"]
+        found[f"dead {name}"] = [_incident(parts, name, ts, DEAD) for ts in run]
 
     told = _told(parts, [i for group in found.values() for i in group])
     news = {key: [i for i in group if i.id not in told] for key, group in found.items()}
@@ -50,11 +62,19 @@ def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident
     if not news:
         return []
     notes = trouble_words.data_notes(
-        [f for symbol, f in failed.items() if f"failed {symbol}" in news],
+        [
+            *(f for symbol, f in failed.items() if f"failed {symbol}" in news),
+            *(f for symbol, f in of_second.items() if f"second {symbol}" in news),
+        ],
         {s: bars for s, bars in stale.items() if f"stale {s}" in news and s not in failed},
         {s: [i.ts for i in news[f"missing {s}"]] for s in missing if f"missing {s}" in news},
         _counted([i for key, group in news.items() if key.startswith("aside ") for i in group]),
         parts.watch.interval,
+        {
+            key.removeprefix("dead "): [i.ts for i in news[key]]
+            for key in news
+            if key[:5] == "dead "
+        },
     )
     incidents = [incident for group in news.values() for incident in group]
     symbols = tuple(sorted({incident.symbol for incident in incidents}))
@@ -69,6 +89,36 @@ def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident
         notes=notes,
     )
     return [(alert, incidents)]
+
+
+def _month(as_of: pd.Timestamp) -> pd.Timestamp:
+    """When a second source that goes on failing is told again."""
+    return as_of.normalize().replace(day=1)
+
+
+def _dead_runs(
+    parts: Parts, aside: pd.DataFrame, last: dict[str, pd.Timestamp], as_of: pd.Timestamp
+) -> dict[str, list[pd.Timestamp]]:
+    """Each dead market's last stored bars before the rows kept aside: a run has one."""
+    runs = {}
+    for symbol, ts in aside.loc[aside["check_name"] == DEAD].groupby("symbol")["ts"]:
+        name = str(symbol)
+        if name in last and last[name] < ts.min():
+            runs[name] = [last[name]]
+            continue
+        stored = parts.warehouse.read(
+            CANDLES,
+            symbols=[name],
+            interval=parts.watch.interval,
+            since=ts.min() - TOLD_WITHIN,
+            until=ts.max(),
+            as_of=as_of,
+            columns=["symbol", "ts"],
+        )
+        known = pd.DatetimeIndex(stored["ts"])
+        place = np.unique(known.searchsorted(pd.DatetimeIndex(ts))) - 1
+        runs[name] = [known[n] if n >= 0 else ts.min() for n in place]
+    return runs
 
 
 def _incident(parts: Parts, symbol: str, ts: pd.Timestamp | None, what: str) -> Incident:
