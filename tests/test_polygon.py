@@ -164,7 +164,7 @@ def test_actions_are_asked_for_once_a_symbol_and_day():
     source_rows = bars("2026-05-04 04:00", [10] * 3) + bars("2026-06-03 04:00", [11] * 3) + MINUTES
     with PolygonStandIn({"ACME": source_rows}, splits=SPLITS) as server:
         source = opened(server)
-        pieces = source.pieces(asking(since="2026-05-01"))
+        pieces = source.pieces(asking(since="2026-05-01", as_of="2026-08-01"))
         with ThreadPoolExecutor(4) as threads:
             replies = list(threads.map(source.fetch, pieces))
         parsed = [source.parse(reply) for reply in replies]
@@ -465,7 +465,7 @@ def test_threads_share_the_budget():
     window_s = 0.4
     with PolygonStandIn({"ACME": MINUTES}, per_window=5, window_s=window_s) as server:
         source = Polygon(Rest(SecretStr(KEY), server.url, budget=Budget(5, window_s)))
-        pieces = source.pieces(asking(since="2025-06-01", until="2026-07-14"))
+        pieces = source.pieces(asking(since="2025-06-01", until="2026-07-14", as_of="2026-08-01"))
         with ThreadPoolExecutor(4) as threads:
             replies = list(threads.map(source.fetch, pieces))
     assert len(replies) == 14
@@ -525,8 +525,21 @@ def test_pieces_cover_the_request_once_and_in_order(since, minutes, interval, fl
 def test_a_month_of_minutes_is_a_piece_and_days_are_one():
     """So that one reply stays under the 50 000 bars of a page."""
     source = open_source("polygon", polygon_api_key=SecretStr(KEY))
-    assert len(source.pieces(asking(since="2025-01-15", until="2026-01-15"))) == 13
+    past = asking(since="2025-01-15", until="2026-01-15", as_of="2026-02-01")
+    assert len(source.pieces(past)) == 13
     assert len(source.pieces(asking(interval="1d", since="2005-01-15"))) == 1
+
+
+def test_today_is_a_piece_of_its_own():
+    """What a plan gives later is of today alone: the days before are complete."""
+    with PolygonStandIn({"ACME": MINUTES}, status="DELAYED") as server:
+        source = opened(server)
+        pieces = source.pieces(asking(since="2026-06-20", until="2026-07-15 22:00"))
+        replies = [source.fetch(piece) for piece in pieces]
+    assert [f"{piece.since:%m-%d %H:%M}" for piece in pieces] == [
+        "06-20 00:00", "07-01 04:00", "07-15 04:00",
+    ]  # fmt: skip
+    assert [reply.status for reply in replies] == [200, 200, 206]
 
 
 def test_files_are_asked_for_sessions_alone():

@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from components.errors import SourceFormatError
 from components.records import CandleRequest, RawReply
 from components.sources import open_source
-from components.sources.polygon_pages import NEW_YORK, actions_of, packed
+from components.sources.polygon_pages import actions_of, packed
+from components.sources.polygon_spans import NEW_YORK
 from tests.polygon_stand_in import KEY, PolygonStandIn
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "polygon"

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -12,32 +11,32 @@ from pydantic import SecretStr
 
 from components.errors import InvalidSymbol, SettingsError, SymbolNotFound
 from components.records import CandleRequest, Parsed, RawReply
-from components.sessions import Calendars, length
+from components.sessions import length
 from components.sources.base import Traits, check_symbol
 from components.sources.budget import Budget
+from components.sources.polygon_errors import NotInPlan
 from components.sources.polygon_flat import SETS, FlatFiles
 from components.sources.polygon_pages import (
-    DAY,
-    NEW_YORK,
     TAR,
     actions_of,
     numbered,
     packed,
     parse_archive,
     results_of,
-    session_date,
     within,
 )
-from components.sources.polygon_rest import NotInPlan, Rest
+from components.sources.polygon_rest import Rest
+from components.sources.polygon_spans import (
+    DAY,
+    NEW_YORK,
+    before_today,
+    by_months,
+    by_sessions,
+    midnight,
+    sessions_of,
+)
 
 STOCK: Final = re.compile(r"^[A-Za-z][A-Za-z0-9]{0,9}(?:\.[A-Za-z]{1,3})?$", re.ASCII)
-
-# Any instrument of New York stands for its calendar, whose days the flat files have.
-OF_NEW_YORK: Final = "SPY"
-
-# Extended hours, counted from midnight in New York.
-FIRST_TRADE: Final = pd.Timedelta(hours=4)
-LAST_TRADE: Final = pd.Timedelta(hours=20)
 
 # So long after a session its file is there, if the plan includes it.
 LATE: Final = pd.Timedelta(days=3)
@@ -127,8 +126,8 @@ class Polygon:
         """Days by REST are one reply; minutes are one a session (files) or a month of New York."""
         step = _checked(request.interval)
         if self._is_by_files(request):
-            return _of_sessions(request) if step < DAY else _of_months(request, "UTC")
-        return (request,) if step >= DAY else _of_months(request, NEW_YORK)
+            return by_sessions(request) if step < DAY else by_months(request, "UTC")
+        return (request,) if step >= DAY else by_months(request, NEW_YORK)
 
     def fetch(self, request: CandleRequest) -> RawReply:
         """Ask for the bars of one piece, and for the splits and dividends up to ``as_of``."""
@@ -157,7 +156,7 @@ class Polygon:
 
     def _from_files(self, request: CandleRequest, flat: FlatFiles) -> RawReply:
         observed_at = min(self.clock(), request.as_of)
-        dates, members, absent = _sessions(request), {}, []
+        dates, members, absent = sessions_of(request), {}, []
         for date in dates:
             lines = self._lines(request, flat, date)
             if lines is None:
@@ -177,7 +176,7 @@ class Polygon:
 
     def _lines(self, request: CandleRequest, flat: FlatFiles, date: pd.Timestamp) -> bytes | None:
         # A file comes out the day after its session; until then it is not worth asking for.
-        age = request.as_of - _midnight(date + DAY)
+        age = request.as_of - midnight(date + DAY)
         if age < pd.Timedelta(0):
             return None
         try:
@@ -195,15 +194,15 @@ class Polygon:
             pages = rest.bars(request)
         except NotInPlan:
             # The free plan refuses a range that reaches into today.
-            before = _before_today(request)
+            before = before_today(request)
             if before is None:
                 raise
             pages = rest.bars(before) if before.since < before.until else []
             absent = "today, which the plan gives later"
         if not any(results_of(page.content, symbol) for page in pages):
             rest.check_known(symbol)
-        is_recent = request.until > request.as_of - DAY
-        if is_recent and any(page.content.get("status") == "DELAYED" for page in pages):
+        has_today = before_today(request) is not None
+        if has_today and any(page.content.get("status") == "DELAYED" for page in pages):
             absent = absent or "the newest bars, which the plan gives later"
         members = numbered("aggs", [page.body for page in pages]) | _actions(request, rest)
         details = {"kind": TAR, "from": "REST", "pages": str(len(pages))}
@@ -219,13 +218,6 @@ def _actions(request: CandleRequest, rest: Rest, *, only_within: bool = False) -
     if only_within and within(actions_of(splits, dividends, request.symbol), request).empty:
         return {}
     return numbered("splits", splits) | numbered("dividends", dividends)
-
-
-def _before_today(request: CandleRequest) -> CandleRequest | None:
-    """Cut a request at the beginning of New York's day; None when it ends before it."""
-    today = session_date(request.as_of)
-    edge = today if length(request.interval) >= DAY else _midnight(today)
-    return None if request.until <= edge else replace(request, until=edge)
 
 
 def _checked(interval: str) -> pd.Timedelta:
@@ -246,40 +238,3 @@ def _check_stock(symbol: str) -> None:
         raise InvalidSymbol(f"{symbol[:40]!r} is no name of a stock. {allowed}")
     if STOCK.match(check_symbol(symbol)) is None:
         raise SymbolNotFound(f"{symbol}: not a name of a stock. {allowed}", symbol)
-
-
-def _midnight(date: pd.Timestamp) -> pd.Timestamp:
-    """Give the instant at which a date begins in New York."""
-    local = date.tz_localize(None).normalize().tz_localize(NEW_YORK)
-    return local.tz_convert("UTC").as_unit("us")
-
-
-def _sessions(request: CandleRequest) -> pd.DatetimeIndex:
-    """List the dates of New York's sessions in the request."""
-    since, until = request.since, request.until
-    if length(request.interval) < DAY:
-        last = until - pd.Timedelta(microseconds=1)
-        since, until = session_date(since), session_date(last) + DAY
-    return Calendars().expected(OF_NEW_YORK, "1d", since, until)
-
-
-def _of_sessions(request: CandleRequest) -> tuple[CandleRequest, ...]:
-    dates = _sessions(request)
-    spans = [(_midnight(date), _midnight(date + DAY)) for date in dates]
-    # A few hours of a night, in which nothing trades, are not worth a file.
-    return tuple(
-        replace(request, since=max(begin, request.since), until=min(end, request.until))
-        for begin, end in spans
-        if request.since < begin + LAST_TRADE and request.until > begin + FIRST_TRADE
-    )
-
-
-def _of_months(request: CandleRequest, time_zone: str) -> tuple[CandleRequest, ...]:
-    since, until = (ts.tz_convert(time_zone) for ts in (request.since, request.until))
-    edges = pd.date_range(since, until, freq="MS", normalize=True).tz_convert("UTC").as_unit("us")
-    # Less than a day, as between midnight in London and in New York, is no piece of its own.
-    within = edges[(edges >= request.since + DAY) & (edges <= request.until - DAY)]
-    return tuple(
-        replace(request, since=begin, until=end)
-        for begin, end in pairwise([request.since, *within, request.until])
-    )

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from components.errors import RateLimited, SourceError, SourceFormatError, SourceUnavailable
 from components.sources.once import Once
-from components.sources.polygon_rest import NotInPlan
+from components.sources.polygon_errors import NotInPlan
 
 ENDPOINT: Final = "https://files.massive.com"
 BUCKET: Final = "flatfiles"

@@ -13,9 +13,8 @@ from components.errors import SourceFormatError
 from components.records import CandleRequest, Parsed, RawReply
 from components.sessions import length
 from components.sources.bars import PRICES, actions_frame, candles_frame, undo_splits
+from components.sources.polygon_spans import DAY, NEW_YORK, session_date
 
-NEW_YORK: Final = "America/New_York"
-DAY: Final = pd.Timedelta(days=1)
 TAR: Final = "application/x-tar"
 
 JSON_FIELDS: Final = {
@@ -78,11 +77,6 @@ def within(actions: pd.DataFrame, request: CandleRequest) -> pd.DataFrame:
         since, last = session_date(since), session_date(last)
     chosen = actions[(actions["ts"] >= since) & (actions["ts"] <= last)]
     return chosen.reset_index(drop=True)
-
-
-def session_date(ts: pd.Timestamp) -> pd.Timestamp:
-    """Give the date in New York at an instant, as that date at 00:00 UTC."""
-    return ts.tz_convert(NEW_YORK).tz_localize(None).normalize().tz_localize("UTC")
 
 
 def content_of(body: bytes, symbol: str) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
 """Massive's REST API (once Polygon's) through its official client, bytes as they came."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -12,18 +11,13 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 import pandas as pd
 from pydantic import SecretStr
 
-from components.errors import (
-    RateLimited,
-    SourceError,
-    SourceFormatError,
-    SourceUnavailable,
-    SymbolNotFound,
-)
+from components.errors import SourceError, SourceFormatError, SourceUnavailable
 from components.records import CandleRequest
-from components.sessions import length
 from components.sources.budget import Budget
 from components.sources.once import Once
-from components.sources.polygon_pages import DAY, content_of, results_of, session_date
+from components.sources.polygon_errors import Answer, NoSuchPage, failure_of, json_of
+from components.sources.polygon_pages import content_of, results_of
+from components.sources.polygon_spans import session_date, span_of
 
 API: Final = "https://api.massive.com"
 HOSTS: Final = ("api.massive.com", "api.polygon.io")
@@ -39,29 +33,12 @@ ESCAPED: Final = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
 SHORTEST_KEY = 8
 
 
-class NotInPlan(SourceError):
-    """The key is known, but its plan does not include what was asked for (HTTP 403)."""
-
-
-class NoSuchPage(SourceUnavailable):
-    """Nothing answers at this address (HTTP 404 without a word from the API)."""
-
-
 @dataclass(frozen=True)
 class Page:
     """One reply of the API: its bytes, and what they say."""
 
     body: bytes
     content: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A reply of any status; ``retry_after`` is the header's text."""
-
-    status: int
-    body: bytes
-    retry_after: str = ""
 
 
 @dataclass(frozen=True)
@@ -213,42 +190,15 @@ class Rest:
             return Answer(int(reply.status), body, str(reply.headers.get("Retry-After", "")))
 
     def _failure(self, answer: Answer, symbol: str) -> SourceError:
-        """Say what a reply of another status than 200 means."""
-        content = _content(answer.body)
+        if answer.status in (429, 503):
+            self.budget.hold(self._patience_s(answer))
+        content = json_of(answer.body)
         said = self._said(
             str(content.get("error") or content.get("message") or "")
             or answer.body[:300].decode("utf-8", errors="replace")
         )
-        told = f"HTTP {answer.status}: {said!r}"
-        if answer.status in (429, 503):
-            self.budget.hold(self._patience_s(answer))
-        if answer.status == 429:
-            return RateLimited(
-                f"{symbol}: Massive asks for patience ({told}). Set "
-                "TREMOR_POLYGON_REQUESTS_PER_MINUTE to what your plan allows.",
-                symbol,
-            )
-        if answer.status == 401:
-            return SourceError(
-                f"{symbol}: Massive does not take the key ({told}). Check TREMOR_POLYGON_API_KEY.",
-                symbol,
-            )
-        if answer.status == 403:
-            return NotInPlan(
-                f"{symbol}: your plan at Massive does not include this ({told}). Check the plan "
-                "of TREMOR_POLYGON_API_KEY, or ask for fewer years (TREMOR_HISTORY_YEARS).",
-                symbol,
-            )
-        if answer.status == 404 and content.get("status") == "NOT_FOUND":
-            return SymbolNotFound(
-                f"{symbol}: Massive knows no such instrument ({told}). It may be delisted or "
-                "renamed; drop it or correct it in the list of symbols.",
-                symbol,
-            )
-        if answer.status in (400, 422):
-            return SourceFormatError(f"{symbol}: Massive refuses the request ({told})", symbol)
-        kind = NoSuchPage if answer.status == 404 else SourceUnavailable
-        return kind(f"{symbol}: Massive answered {told}", symbol)
+        is_unknown = content.get("status") == "NOT_FOUND"
+        return failure_of(answer.status, said, symbol, is_unknown=is_unknown)
 
     def _patience_s(self, answer: Answer) -> float:
         from urllib3.exceptions import HTTPError
@@ -314,28 +264,5 @@ class Rest:
         )
 
 
-def span_of(request: CandleRequest) -> tuple[int, str, str | int, str | int]:
-    """Give multiplier, time span, first and last moment of a request, as the API takes them."""
-    last = request.until - pd.Timedelta(microseconds=1)
-    step = length(request.interval)
-    if step >= DAY:
-        return 1, "day", f"{request.since:%Y-%m-%d}", f"{last:%Y-%m-%d}"
-    hour = pd.Timedelta(hours=1)
-    unit, name = (hour, "hour") if step % hour == pd.Timedelta(0) else (hour / 60, "minute")
-    return step // unit, name, _milliseconds(request.since), _milliseconds(last)
-
-
 def _turned_to(path: str) -> Callable[[Any], Any]:
     return lambda client: client.page(path)
-
-
-def _milliseconds(ts: pd.Timestamp) -> int:
-    return int(ts.timestamp() * 1000)
-
-
-def _content(body: bytes) -> Mapping[str, Any]:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
