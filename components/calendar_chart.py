@@ -127,7 +127,7 @@ def strips_svg(strips: Sequence[Strip], first: pd.Timestamp, last: pd.Timestamp)
         The days drawn, both included.
     """
     since, until = first.date(), last.date()
-    if (until - since).days <= 366:
+    if (until - since).days < 366:
         return [_strips(strips, since, until, f"{since} to {until}")]
     return [
         _strips(strips, date(year, 1, 1), date(year, 12, 31), str(year))
