@@ -36,6 +36,7 @@ def made(n_series: int, n_bars: int) -> CandlePanel:
         volume,
         np.ones_like(close),
         np.broadcast_to(market, close.shape),
+        np.ones_like(close),
     )
     for j, column in enumerate(columns):
         fields[:, :, j] = column

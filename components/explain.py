@@ -102,6 +102,7 @@ def explain(verdict: Mapping[str, Any], evidence: Evidence) -> Finding:
         reasons.activity(bars, z["volume_z"], z["range_z"]),
         stances.in_words(views, number(verdict.get("votes")), found.level),
         reasons.event(bars),
+        reasons.gap(bars),
         precedents.looked_alike(alike.named, interval),
         precedents.what_followed(alike.followed, alike.n_alike, interval),
         evidence.labelled,

@@ -211,6 +211,16 @@ def event(bars: pd.DataFrame) -> str:
     return "; ".join(told)
 
 
+def gap(bars: pd.DataFrame) -> str:
+    """How many bars are missing between the one before and the judged one."""
+    missing = number(bars.iloc[-1].get("steps", 1.0)) - 1
+    if not missing >= 1:
+        return ""
+    word = bar_word(str(bars.iloc[-1]["interval"]))
+    plural = "" if missing == 1 else "s"
+    return f"the move is over {missing:,.0f} {word}{plural} without data before it"
+
+
 def activity(bars: pd.DataFrame, volume_z: float, range_z: float) -> str:
     """Volume and range beside the move, in words and numbers."""
     told = [_unusual("volume", volume_z, _volume(bars)), _unusual("range", range_z)]

@@ -14,13 +14,14 @@ from components import evaluation
 from components.errors import NotEnoughBars, SettingsError
 from components.evaluation import Trials, assess, assess_null
 from components.steps.evaluation_page import page
+from components.steps.gaps import regular
 from components.steps.labels import labelled_bars
 from components.steps.parts import Parts
 from components.steps.splits import with_splits
 from components.tables import CANDLES
 
 EVENTS = Path(evaluation.__file__).with_name("events.csv")
-COLUMNS = ["symbol", "ts", "open", "high", "low", "close", "volume"]
+COLUMNS = ["symbol", "ts", "open", "high", "low", "close", "volume", "hours"]
 
 # Instruments of the simulated market.
 N_QUIET = 40
@@ -97,6 +98,7 @@ def read_candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
         as_of=as_of,
         columns=COLUMNS,
     )
+    candles = regular(candles).drop(columns="hours")
     if candles.empty:
         needed = parts.ensemble.bars_before_verdict + 1
         raise NotEnoughBars(f"evaluate --since {chosen.since:%Y-%m-%d}", needed, 0)
@@ -105,7 +107,7 @@ def read_candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
 
 def _held(parts: Parts) -> list[str]:
     rows = parts.warehouse.query(
-        "select distinct symbol from candles where interval = %(interval)s order by symbol",
+        "select distinct symbol from all_candles where interval = %(interval)s order by symbol",
         {"interval": parts.watch.interval},
     )
     return [str(symbol) for symbol in rows["symbol"]] if len(rows) else []

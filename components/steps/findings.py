@@ -13,6 +13,7 @@ from components.reasons import AMPLITUDE
 from components.records import Finding
 from components.sessions import length
 from components.similar import CHANNEL_NAMES
+from components.steps.gaps import regular, with_steps
 from components.steps.judging import with_splits
 from components.steps.labels import last_labels
 from components.steps.parts import Parts
@@ -87,7 +88,8 @@ def _candles(
     rows = _up_to(parts, CANDLES, symbols, since, ts, as_of)
     actions = parts.warehouse.read(ACTIONS, symbols=symbols, since=since, as_of=as_of)
     paid = actions[actions["kind"] == "dividend"][["symbol", "ts", "value"]]
-    rows = with_splits(parts, rows, as_of).merge(paid, how="left", on=["symbol", "ts"])
+    rows = with_steps(parts, with_splits(parts, regular(rows), as_of))
+    rows = rows.merge(paid, how="left", on=["symbol", "ts"])
     return rows.rename(columns={"value": "dividend"}).fillna({"dividend": 0.0})
 
 
@@ -147,7 +149,7 @@ def _corrected(
 ) -> Finding:
     """The finding of a bar whose verdict turned, with both versions of the bar in words."""
     rows = parts.warehouse.query(
-        "select open, high, low, close, volume from candles "
+        "select open, high, low, close, volume from all_candles "
         "where symbol = %(symbol)s and interval = %(interval)s and ts = %(ts)s "
         "and known_at <= %(as_of)s order by known_at desc limit 2",
         {

@@ -71,7 +71,7 @@ group by v.symbol
 # Bars that changed behind their verdict, or before a bar that had its verdict: a second
 # version, a bar that came late, a split that became known late.
 CHANGED = """
-select c.symbol, c.ts, c.known_at from candles c
+select c.symbol, c.ts, c.known_at from all_candles c
 where c.known_at > %(horizon)s and c.known_at <= %(as_of)s and c.ts > %(horizon)s
   and c.symbol = any(%(symbols)s) and c.interval = %(interval)s
   and exists (

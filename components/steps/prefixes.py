@@ -6,6 +6,7 @@ from components import prefixes
 from components.errors import SettingsError
 from components.prefixes import Agreement
 from components.sessions import ALWAYS_OPEN
+from components.steps.gaps import regular, with_steps
 from components.steps.market import with_market
 from components.steps.parts import Parts
 from components.steps.splits import with_splits
@@ -39,9 +40,10 @@ def _candles(parts: Parts) -> pd.DataFrame:
     rows = parts.warehouse.read(
         CANDLES, symbols=list(watch.symbols), interval=watch.interval, as_of=as_of
     )
+    rows = regular(rows)
     if not len(rows):
         raise SettingsError(
             f"prefixes: the warehouse holds no {watch.interval} candles of what is watched. "
             "Run `python main.py backfill --since 2015-01-01` first."
         )
-    return with_market(parts, with_splits(parts, rows, as_of))
+    return with_market(parts, with_steps(parts, with_splits(parts, rows, as_of)))
