@@ -153,3 +153,31 @@ def test_bars_close_in_their_order(symbol, day):
     assert (np.diff(closes.asi8) > 0).all()
     assert CALENDARS.is_session(symbol, bars).all()
     assert CALENDARS.on_grid(symbol, "1d", bars).all()
+
+
+@given(symbol=st.sampled_from(SYMBOLS), day=days, interval=st.sampled_from(["1h", "15m"]))
+def test_the_bars_that_should_exist_are_of_regular_hours(symbol, day, interval):
+    """They open from the session's open on, before its close; daily bars know no other hours."""
+    bars = CALENDARS.expected(symbol, interval, utc(day), utc(day) + pd.Timedelta(days=5))
+    assert CALENDARS.is_regular(symbol, interval, bars).all()
+    assert CALENDARS.is_regular(symbol, "1d", bars.normalize()).all()
+
+
+@pytest.mark.parametrize(
+    ("at", "is_regular"),
+    [
+        ("2024-07-03 13:29", False),
+        ("2024-07-03 13:30", True),
+        ("2024-07-03 16:59", True),
+        ("2024-07-03 17:00", False),  # an early close
+        ("2024-07-04 15:00", False),  # a holiday
+        ("2024-01-05 14:29", False),  # winter time
+        ("2024-01-05 14:30", True),
+    ],
+)
+def test_extended_hours_lie_round_the_session(at, is_regular):
+    """A bar counts by its open, to the minute."""
+    ts = pd.DatetimeIndex([pd.Timestamp(at, tz="UTC")])
+    assert CALENDARS.is_regular("AAPL", "1m", ts).tolist() == [is_regular]
+    assert CALENDARS.is_regular("BTC-USD", "1m", ts).all()
+    assert CALENDARS.is_regular("EURUSD=X", "1m", ts).all()
