@@ -78,14 +78,24 @@ GROUP BY symbol, "interval", {ns}.time_bucket(INTERVAL '1 day', ts)
 WITH NO DATA
 """
 
-# Lowest first: each is refreshed from the one before it.
-AGGREGATES = ("candles_by_bar", "candles_hourly", "candles_daily")
+# Lowest first: each is refreshed from the one before it. A policy works through a week at a
+# time; left to itself, a newer server takes a bucket at a time, here a minute, and ten in all.
+AGGREGATES = {"candles_by_bar": 7 * 24 * 60, "candles_hourly": 7 * 24, "candles_daily": 7}
 
 # Minutes that were dropped must not be looked at again, or their hours would go too.
 POLICIES = """
 SELECT {ns}.remove_continuous_aggregate_policy({view}, if_exists => true);
 SELECT {ns}.add_continuous_aggregate_policy({view}, start_offset => {start},
-    end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '30 minutes');
+    end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '30 minutes' {batches});
+"""
+
+BATCHES = ", buckets_per_batch => {n_buckets}, max_batches_per_execution => 0"
+
+KNOWS_BATCHES = """
+SELECT EXISTS (
+    SELECT FROM pg_proc WHERE proname = 'add_continuous_aggregate_policy'
+    AND 'buckets_per_batch' = ANY (proargnames)
+)
 """
 
 RETENTION = """
@@ -181,8 +191,12 @@ def refresh(cursor: Any, first: pd.Timestamp, last: pd.Timestamp) -> None:
 
 def _refresh_policies(cursor: Any, namespace: str, keep_days: int) -> None:
     start = _span(f"{max(keep_days - 1, 3)} days") if keep_days else pg.SQL("NULL")
-    for view in AGGREGATES:
-        cursor.execute(_of(POLICIES, namespace, view=pg.Literal(view), start=start))
+    cursor.execute(KNOWS_BATCHES)
+    batches = BATCHES if cursor.fetchone()[0] else ""
+    for view, n_buckets in AGGREGATES.items():
+        together = pg.SQL(batches).format(n_buckets=pg.Literal(n_buckets))
+        parts = {"view": pg.Literal(view), "start": start, "batches": together}
+        cursor.execute(_of(POLICIES, namespace, **parts))
 
 
 def _namespace(cursor: Any) -> str:
