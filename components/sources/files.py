@@ -8,13 +8,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from components.errors import InvalidSymbol, SettingsError, SourceFormatError, SymbolNotFound
 from components.records import CandleRequest, Parsed, RawReply
-from components.sources.base import Traits, check_symbol
+from components.sources.base import Source, Traits, check_symbol
 from components.sources.chart import parse_chart
 from components.sources.sheets import parse_sheet
 
@@ -29,13 +29,20 @@ MAX_BYTES = 512 * 2**20
 TAR = "application/x-tar"
 
 
-def opened(*, files_root: Path | None = None, **_: object) -> "Files":
-    """Open the folder of the settings."""
+def opened(
+    *, files_root: Path | None = None, measures_file: Path | None = None, **settings: Any
+) -> Source:
+    """Open the folder: of candles, or of payments when the settings say what tables mean."""
     if files_root is None:
         raise SettingsError(
             "the source 'files' reads a folder, and none is set. "
             "Set TREMOR_FILES_ROOT to the folder with your CSV or Parquet files."
         )
+    if measures_file is not None:
+        from components.sources.measure_files import MeasureFiles, read_meanings
+        from components.sources.queries import binning
+
+        return MeasureFiles(files_root, read_meanings(measures_file), binning(**settings))
     return Files(files_root)
 
 
@@ -79,11 +86,11 @@ class Files:
                 f"{request.interval} bars in {self.root}. Add it, or drop the symbol.",
                 request.symbol,
             )
-        contents = [self._read(path, request.symbol) for path in paths]
-        written = [_written(path) for path in paths]
+        contents = [self.read(path, request.symbol) for path in paths]
+        written = [written_at(path) for path in paths]
         body, url, kind = contents[0], paths[0].resolve().as_uri(), "file"
         if len(paths) > 1:
-            body, url, kind = _packed(paths, contents), self.root.resolve().as_uri(), TAR
+            body, url, kind = packed(paths, contents), self.root.resolve().as_uri(), TAR
         return RawReply(
             self.name,
             request,
@@ -104,7 +111,7 @@ class Files:
         if reply.details.get("kind") != TAR:
             return _parse_file(reply.body, reply.details.get("files", "the file"), request)
         parts, n_rows = [], 0
-        for name, written, body in _members(reply):
+        for name, written, body in members(reply):
             parsed = _parse_file(body, name, request)
             parsed.candles["line"] += n_rows
             n_rows += len(parsed.candles)
@@ -130,13 +137,15 @@ class Files:
             match = FILE_NAME.match(path.name)
             if match is None or (wanted is not None and match["symbol"] != wanted):
                 continue
-            if _is_symbol(match["symbol"]) and self._is_inside(path):
+            if _is_symbol(match["symbol"]) and self.is_inside(path):
                 yield match["symbol"], match["interval"], path
 
-    def _is_inside(self, path: Path) -> bool:
+    def is_inside(self, path: Path) -> bool:
+        """Tell whether it is a file of the folder, and no link that leads out of it."""
         return path.is_file() and path.resolve().is_relative_to(self.root.resolve())
 
-    def _read(self, path: Path, symbol: str) -> bytes:
+    def read(self, path: Path, symbol: str) -> bytes:
+        """Read one file, if it is no larger than was meant."""
         try:
             if path.stat().st_size > MAX_BYTES:
                 raise _too_large(path.name, symbol)
@@ -155,7 +164,8 @@ def _is_symbol(text: str) -> bool:
     return True
 
 
-def _written(path: Path) -> pd.Timestamp:
+def written_at(path: Path) -> pd.Timestamp:
+    """When a file was written, to the second."""
     return pd.Timestamp(int(path.stat().st_mtime), unit="s", tz="UTC")
 
 
@@ -167,7 +177,7 @@ def _too_large(name: str, symbol: str) -> SourceFormatError:
     )
 
 
-def _packed(paths: list[Path], contents: list[bytes]) -> bytes:
+def packed(paths: list[Path], contents: list[bytes]) -> bytes:
     """Make a tar archive: the same files with the same times give the same bytes."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -178,7 +188,8 @@ def _packed(paths: list[Path], contents: list[bytes]) -> bytes:
     return archive.getvalue()
 
 
-def _members(reply: RawReply) -> Iterator[tuple[str, pd.Timestamp, bytes]]:
+def members(reply: RawReply) -> Iterator[tuple[str, pd.Timestamp, bytes]]:
+    """Take a reply of several files apart: name, when it was written, content."""
     try:
         with tarfile.open(fileobj=io.BytesIO(reply.body)) as tar:
             for member in tar:
@@ -196,13 +207,14 @@ def _reach(parsed: Parsed) -> pd.Timestamp:
 
 
 def _parse_file(body: bytes, name: str, request: CandleRequest) -> Parsed:
-    body = _unpacked(body, name, request.symbol)
+    body = unpacked(body, name, request.symbol)
     if body.lstrip()[:1] == b"{":
         return parse_chart(body, request.symbol, request.interval)
     return parse_sheet(body, name, request.symbol, request.interval)
 
 
-def _unpacked(body: bytes, name: str, symbol: str) -> bytes:
+def unpacked(body: bytes, name: str, symbol: str) -> bytes:
+    """Undo gzip, where a file is packed, up to the size that was meant."""
     if body[:2] != b"\x1f\x8b":
         return body
     try:

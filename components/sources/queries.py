@@ -12,7 +12,8 @@ import hashlib
 import io
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import itemgetter
@@ -48,7 +49,7 @@ MAX_NAME, MAX_SERIES = 200, 5_000
 # A time with an offset ends in Z, UTC or +hh:mm after its time of day.
 OFFSET: Final = r".*\d:\d{2}.*?(?:Z|UTC|[+-]\d{2}(?::?\d{2})?(?::\d{2})?)"
 
-Rows = Iterator[tuple[Sequence[str], Iterable[Sequence[Any]]]]
+Rows = Generator[tuple[Sequence[str], Iterable[Sequence[Any]]]]
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,9 @@ class QuerySource(ABC):
                 "TREMOR_SYMBOLS unset.",
                 symbol,
             )
-        body = _as_csv(self.rows(request.since, request.until), symbol)
+        # Closed here: a connection left to an error's traceback would hold its locks.
+        with closing(self.rows(request.since, request.until)) as parts:
+            body = _as_csv(parts, symbol)
         observed_at = min(self.clock(), request.as_of)
         if self._is_settled(request):
             return RawReply(
@@ -305,6 +308,18 @@ def instants(text: pd.Series, zone: str, said: pd.Series) -> pd.DatetimeIndex:
     RowTrouble
         With the row's number, from 1, and its words ``said``.
     """
+    found = read_times(text, zone)
+    bad = np.flatnonzero(np.asarray(found.isna()))
+    if len(bad):
+        raise RowTrouble(
+            f"row {bad[0] + 1} ({_quoted(said, bad[0])}): {_quoted(text, bad[0])} is no time. "
+            "Give the column ts as a timestamp, never NULL."
+        )
+    return found
+
+
+def read_times(text: pd.Series, zone: str) -> pd.DatetimeIndex:
+    """Read ISO times as UTC; NaT where there is none."""
     text = text.str.strip()
     has_offset = text.str.fullmatch(OFFSET).to_numpy(dtype=bool)
     # Digits alone could be a date or a count of seconds: neither is guessed.
@@ -313,14 +328,7 @@ def instants(text: pd.Series, zone: str, said: pd.Series) -> pd.DatetimeIndex:
     aware = pd.to_datetime(with_z.where(has_offset), format="ISO8601", utc=True, errors="coerce")
     local = pd.to_datetime(text.where(is_local), format="ISO8601", errors="coerce")
     walls = bins.instants(pd.DatetimeIndex(local).as_unit("us"), zone)
-    found = pd.DatetimeIndex(aware).as_unit("us").where(has_offset, walls)
-    bad = np.flatnonzero(np.asarray(found.isna()))
-    if len(bad):
-        raise RowTrouble(
-            f"row {bad[0] + 1} ({_quoted(said, bad[0])}): {_quoted(text, bad[0])} is no time. "
-            "Give the column ts as a timestamp, never NULL."
-        )
-    return found
+    return pd.DatetimeIndex(aware).as_unit("us").where(has_offset, walls)
 
 
 def numbers(text: pd.Series, said: pd.Series) -> np.ndarray:

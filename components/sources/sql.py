@@ -132,12 +132,15 @@ class Sql(QuerySource):
                 streaming = connection.execution_options(stream_results=True, yield_per=CHUNK)
                 result = streaming.exec_driver_sql(self.query.prepared, values)
                 columns = list(result.keys())
-                if not speaks_zone:
-                    self._check_types(result)
-                yield columns, ()
-                for part in result.partitions(CHUNK):
-                    yield columns, part
-                connection.rollback()
+                try:
+                    if not speaks_zone:
+                        self._check_types(result)
+                    yield columns, ()
+                    for part in result.partitions(CHUNK):
+                        yield columns, part
+                except (GeneratorExit, SourceFormatError):
+                    _abandon(connection, result)
+                    raise
         except exc.DBAPIError as error:
             raise self._told(error) from None
         except (exc.SQLAlchemyError, ValueError, OverflowError) as error:
@@ -221,6 +224,15 @@ class Sql(QuerySource):
         )
         told = words.format(said=said, place=self.place, seconds=f"{self.timeout_s:g}")
         return kind(f"{self.query.name}: {told}", self.query.name)
+
+
+def _abandon(connection: Connection, result: sqlalchemy.CursorResult[Any]) -> None:
+    """Cut a result off in which nobody is interested any more."""
+    # PyMySQL would read all the rest of an unbuffered result before it closes.
+    unread = getattr(result.cursor, "_result", None)
+    if unread is not None:
+        unread.unbuffered_active, unread.connection = False, None
+    connection.invalidate()
 
 
 def _code(error: BaseException) -> str | int | None:
