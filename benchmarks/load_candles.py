@@ -58,11 +58,11 @@ def timed(name: str, n_rows: int, work: Callable[[], object]) -> float:
     return n_rows / seconds
 
 
-def bare_copy(url: str, body: bytes) -> None:
+def bare_copy(url: str, body: bytes, form: str) -> None:
     """COPY what is encoded already into an empty table with the same key."""
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         cursor.copy_expert(
-            f"COPY {SCHEMA}.bare FROM STDIN (FORMAT csv)", io.BytesIO(body), size=1 << 20
+            f"COPY {SCHEMA}.bare FROM STDIN (FORMAT {form})", io.BytesIO(body), size=1 << 20
         )
     connection.close()
 
@@ -74,7 +74,7 @@ def compare(url: str, n_rows: int, n_sample: int) -> None:
     while chunk := source.read(1 << 20):
         chunks.append(chunk)
     body = b"".join(chunks)
-    bare = timed("bare COPY, encoded already", n_rows, lambda: bare_copy(url, body))
+    bare = timed("bare COPY, encoded already", n_rows, lambda: bare_copy(url, body, source.form))
     with Warehouse(url, schema=SCHEMA) as warehouse:
         first = timed("upsert", n_rows, lambda: warehouse.upsert(CANDLES, rows))
         again = timed("upsert again (nothing new)", n_rows, lambda: warehouse.upsert(CANDLES, rows))

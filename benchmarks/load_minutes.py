@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psycopg2
+import pyarrow as pa
+import pyarrow.csv
 
 from benchmarks.load_candles import SCHEMA, timed, with_pandas, with_schema
 from components import binary_copy
@@ -99,12 +101,12 @@ def bare_copy(url: str, table: str, bodies: list[bytes]) -> None:
     connection.close()
 
 
-def csv_copy(url: str, tables: list) -> None:
+def csv_copy(url: str, tables: list[pa.Table]) -> None:
     """COPY into one table with the same key, as text."""
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         for rows in tables:
             body = io.BytesIO()
-            rows.to_pandas().to_csv(body, index=False, header=False)
+            pyarrow.csv.write_csv(rows, body, pyarrow.csv.WriteOptions(include_header=False))
             body.seek(0)
             cursor.copy_expert(f"COPY {SCHEMA}.keyed FROM STDIN (FORMAT csv)", body, size=1 << 20)
     connection.close()
