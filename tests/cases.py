@@ -55,9 +55,11 @@ class SourceCase:
 
 
 SOURCE_CASES = [
+    SourceCase("athena", "payments"),
     SourceCase("binance", "BTCUSDT"),
     SourceCase("files", "ACME-USD"),
     SourceCase("polygon", "ACME"),
     SourceCase("sample", "MSFT"),
+    SourceCase("sql", "payments"),
     SourceCase("yahoo", "ACME"),
 ]

@@ -10,10 +10,12 @@ __all__ = ["SOURCES", "Source", "Traits", "check_symbol", "open_source"]
 
 # Each module has ``opened(**settings)``; it and its libraries are imported when it is asked for.
 SOURCES: Final[dict[str, str]] = {
+    "athena": "components.sources.athena",
     "binance": "components.sources.binance",
     "files": "components.sources.files",
     "polygon": "components.sources.polygon",
     "sample": "components.sources.sample",
+    "sql": "components.sources.sql",
     "yahoo": "components.sources.yahoo",
 }
 
