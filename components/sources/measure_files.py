@@ -15,6 +15,7 @@ One table of the TOML file is one data set::
     keep = { status = ["approved"] }
 """
 
+import csv
 import datetime
 import io
 import re
@@ -246,16 +247,21 @@ def _table(body: bytes, where: str, meaning: Meaning) -> pd.DataFrame:
         else:
             text = body.decode(meaning.encoding)
             head = text[:10_000].splitlines() or [""]
+            delimiter = max(",;\t|", key=head[0].count)
             table = pd.read_csv(
                 io.StringIO(text),
-                sep=max(",;\t|", key=head[0].count),
+                sep=delimiter,
                 dtype=str,
                 keep_default_na=False,
                 index_col=False,
                 skip_blank_lines=False,
             )
+            # pandas gives a second column of a name another one.
+            written = next(csv.reader(head[:1], delimiter=delimiter), [])
+            if len(written) == table.shape[1]:
+                table.columns = pd.Index(written)
             first, table = 2, table.fillna("")
-    except (ValueError, LookupError, OSError) as error:
+    except (ValueError, LookupError, OSError, csv.Error) as error:
         raise RowTrouble(
             f"{where}: no table ({clean(str(error), 120)}). Save it as CSV with one header line, "
             "or name its encoding."
