@@ -170,6 +170,8 @@ def gather(
 def later_ratios(reply: Array, ts: Array, actions: pd.DataFrame) -> Array:
     """Multiply, for each row, the ratios of its reply's splits after it: (n,)."""
     factor = np.ones(len(ts))
+    if actions.empty:
+        return factor
     splits = actions[actions["kind"] == "split"]
     first, last = (np.searchsorted(reply, splits["reply"], side=s) for s in ("left", "right"))
     at = _micros(splits["ts"])

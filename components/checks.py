@@ -126,7 +126,7 @@ def apply(
     quarantine = pd.concat(filled, ignore_index=True) if len(filled) > 1 else (filled or aside)[0]
     return (
         _candles(gathered, good, calendars),
-        _of_replies(actions[of_action == PASSED], rows.replies)[list(ACTIONS.columns)],
+        _of_replies(actions.loc[of_action == PASSED], rows.replies)[list(ACTIONS.columns)],
         quarantine,
     )
 
@@ -192,6 +192,8 @@ def _candles(gathered: Gathered, good: Rows, calendars: Calendars) -> pd.DataFra
 
 def _aside(gathered: Gathered, places: Array, names: Array) -> pd.DataFrame:
     """The rows at ``places``, as far as they were asked for, as rows of the quarantine."""
+    if not len(places):
+        return pd.DataFrame(columns=list(QUARANTINE.columns))
     rows = gathered.rows.take(places)
     kept = _is_asked(rows)
     names, rows = names[kept], rows.take(kept)
@@ -203,6 +205,8 @@ def _aside(gathered: Gathered, places: Array, names: Array) -> pd.DataFrame:
 
 def _actions_aside(actions: pd.DataFrame, names: Array, replies: Replies) -> pd.DataFrame:
     refused = names != PASSED
+    if not refused.any():
+        return pd.DataFrame(columns=list(QUARANTINE.columns))
     rows = actions[refused].reset_index(drop=True)
     return _quarantined(rows, names[refused], rows[["kind", "value"]], replies)
 

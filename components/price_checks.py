@@ -63,6 +63,8 @@ def split_not_applied(rows: Rows, known: Known) -> Array:
     here: a jump of its ratio that stays is a move, and one that comes back is ``bad_tick``.
     """
     refused = np.zeros(len(rows), dtype=bool)
+    if known.actions.empty:
+        return refused
     splits = known.actions[known.actions["kind"] == "split"]
     first, last = (np.searchsorted(rows.reply, splits["reply"], side=s) for s in ("left", "right"))
     at = splits["ts"].dt.as_unit("us").astype("int64")
