@@ -31,6 +31,7 @@ def daily(
             raw = run(steps.fetch, parts, wanted)  # source -> raw lake
             candles = run(steps.refine, parts, raw)  # -> processed lake
             run(steps.load, parts, candles)  # -> warehouse
+        run(steps.compare, parts, as_of)  # with a second source, where there is one
 
         run(steps.market, parts, as_of)  # what all did together, stored before any is judged
         carried, pieces = run(steps.recall, parts, as_of)  # carried state + new bars, nothing later

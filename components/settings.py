@@ -207,7 +207,9 @@ class Settings(BaseSettings):
             return value
         return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
-    @field_validator("yahoo_url", "binance_archive_url", "binance_api_url", "polygon_url")
+    @field_validator(
+        "yahoo_url", "binance_archive_url", "binance_api_url", "polygon_url", "polygon_flat_url"
+    )
     @classmethod
     def _without_secrets(cls, value: str) -> str:
         if "@" in value:

@@ -53,7 +53,7 @@ def open_parts(
         When another process holds the lock.
     """
     stamina.instrumentation.set_on_retry_hooks([_log_retry])
-    source = _source(settings)
+    source, second = _source(settings, settings.source), _second(settings)
     symbols = _symbols(settings, source)
     calendars = Calendars(settings.calendars)
     ensemble = Ensemble(settings.detectors, settings.budget, settings.quorum)
@@ -79,12 +79,15 @@ def open_parts(
                 history=pd.Timedelta(days=round(365.25 * settings.history_years)),
                 grace=pd.Timedelta(hours=settings.grace_hours),
                 zone=settings.time_zone,
+                tolerance=settings.tolerance,
+                keep_minutes_days=settings.keep_minutes_days,
                 empty_is_zero=settings.measures_empty == "zero",
                 attempts=settings.attempts,
                 all_clear=settings.all_clear,
                 heartbeat_url=settings.heartbeat_url.get_secret_value(),
             ),
             source=source,
+            second=second,
             lake=lake,
             warehouse=warehouse,
             calendars=calendars,
@@ -126,8 +129,20 @@ def _clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _source(settings: Settings) -> Source:
-    return open_source(settings.source, **settings.fields())
+def _source(settings: Settings, name: str) -> Source:
+    return open_source(name, **settings.fields())
+
+
+def _second(settings: Settings) -> Source | None:
+    if not settings.second_source:
+        return None
+    second = _source(settings, settings.second_source)
+    if settings.second_source == settings.source or second.traits.kind != "candles":
+        raise SettingsError(
+            "TREMOR_SECOND_SOURCE is the first one, or has no candles. Name another source of "
+            "candles, or leave it unset."
+        )
+    return second
 
 
 def _channels(settings: Settings, report: str) -> tuple[Channel, ...]:

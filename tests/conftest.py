@@ -16,7 +16,12 @@ from components.warehouse import Warehouse
 from tests.worlds import World
 
 # What a machine may truly lack; a test skipped for any other reason fails the run.
-LACKING = ("the folder ../shared/data is not beside this checkout",)
+LACKING = (
+    "the folder ../shared/data is not beside this checkout",
+    "mariadbd is not installed on this machine",
+    "node or npm is not installed",
+    "the npm packages of TimescaleDB cannot be had here",
+)
 
 _numbers = itertools.count()
 

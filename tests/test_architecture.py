@@ -12,14 +12,20 @@ ROOT = Path(__file__).parents[1]
 
 # Each heavy package has one home.
 HOMES = {
-    "boto3": {"objects.py"},
-    "botocore": {"objects.py"},
+    "boto3": {"objects.py", "polygon_flat.py"},
+    "botocore": {"objects.py", "polygon_flat.py"},
     "exchange_calendars": {"sessions.py"},
     "jinja2": {"__init__.py"},
+    "massive": {"polygon_rest.py"},
     "matplotlib": {"charts.py"},
-    "psycopg2": {"connection.py", "loading.py", "sql.py", "warehouse.py"},
+    "psycopg2": {
+        *("aggregates.py", "connection.py", "intraday.py", "loading.py", "rows.py"),
+        *("sql.py", "timescale.py", "warehouse.py"),
+    },
+    "pyathena": {"athena.py"},
     "pydantic_settings": {"settings.py"},
     "smtplib": {"email.py"},
+    "sqlalchemy": {"sql.py"},
     "yfinance": {"yahoo.py"},
 }
 

@@ -9,7 +9,6 @@ import pytest
 from components import steps
 from components.errors import SettingsError, SourceUnavailable
 from components.sources.files import Files
-from components.steps.comparing import compare
 from components.steps.runner import Runner
 from tests.worlds import DAY, LAST, MORNING, World, history
 
@@ -24,9 +23,9 @@ class Comparing(Runner):
         self.second = second
 
     def __call__(self, step, parts, *args):
-        """Call the step; before the market's, compare."""
-        if step is steps.market:
-            super().__call__(compare, parts, self.second, parts.run.as_of, 0.01)
+        """Call the step; that which compares gets the second source."""
+        if step is steps.compare:
+            parts = replace(parts, second=self.second)
         return super().__call__(step, parts, *args)
 
 

@@ -2,6 +2,7 @@
 
 from components.steps.backfill import backfill
 from components.steps.close import close
+from components.steps.comparing import compare
 from components.steps.gather import fetch, load, plan, refine
 from components.steps.judging import judge, keep, recall, record
 from components.steps.market import market
@@ -14,6 +15,7 @@ __all__ = [
     "Watch",
     "backfill",
     "close",
+    "compare",
     "fetch",
     "judge",
     "keep",

@@ -21,6 +21,7 @@ def backfill(parts: Parts, since: pd.Timestamp, until: pd.Timestamp) -> RunSumma
     with ThreadPoolExecutor(1) as files:
         for read in ahead(replace(parts, progress=unseen), batches):
             load(parts, refine_parsed(parts, read, beside=files))
+    parts.lake.compact_all(parts.watch.interval)
     run = parts.run
     run.exit_code = 3 if run.failures else 0
     run.status, run.finished_at = "finished", parts.clock()

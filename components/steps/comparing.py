@@ -23,7 +23,14 @@ COMPARED = pd.Timedelta(days=7)
 OF_SECOND = "second source, "
 
 
-def compare(
+def compare(parts: Parts, as_of: pd.Timestamp) -> int:
+    """Hold what this run loaded against the second source, if there is one; give the disputes."""
+    if parts.second is None:
+        return 0
+    return len(compare_with(parts, parts.second, as_of, parts.watch.tolerance))
+
+
+def compare_with(
     parts: Parts, second: Source, as_of: pd.Timestamp, tolerance: float = 0.01
 ) -> pd.DataFrame:
     """Hold the closes that this run loaded against another provider's.

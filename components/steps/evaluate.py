@@ -106,11 +106,7 @@ def read_candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
 
 
 def _held(parts: Parts) -> list[str]:
-    rows = parts.warehouse.query(
-        "select distinct symbol from all_candles where interval = %(interval)s order by symbol",
-        {"interval": parts.watch.interval},
-    )
-    return [str(symbol) for symbol in rows["symbol"]] if len(rows) else []
+    return parts.warehouse.symbols(parts.watch.interval)
 
 
 def shipped_events() -> pd.DataFrame:

@@ -37,6 +37,7 @@ class Watch:
     """What is watched, and with how much patience.
 
     In ``zone`` the operator's days begin; ``empty_is_zero`` where no payment is a payment of 0.
+    ``tolerance`` is how far the closes of two sources may lie apart, a fraction.
     """
 
     symbols: tuple[str, ...]
@@ -48,6 +49,8 @@ class Watch:
     heartbeat_url: str = field(default="", repr=False)
     zone: str = "UTC"
     empty_is_zero: bool = True
+    tolerance: float = 0.01
+    keep_minutes_days: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,4 +69,5 @@ class Parts:
     clock: Callable[[], datetime]
     code_version: str
     progress: Progress = unseen
+    second: Source | None = None
     is_dry: bool = False

@@ -22,7 +22,7 @@ from components.bar_fates import (
     tables,
 )
 from components.quality_page import Quality
-from components.sessions import length
+from components.sessions import ALWAYS_OPEN, length
 from components.steps.coverage import known_absent
 from components.steps.parts import Parts
 from components.tables import MEASURES
@@ -44,9 +44,9 @@ from (
     select symbol, ts, before, extended, ends, before is null or ts - before > %(step)s
            or extended <> extended_before as begins
     from (
-        select symbol, ts, hours is not distinct from 'extended' as extended,
+        select symbol, ts, {extended} as extended,
                lag(ts) over bars as before, lead(ts) over bars is null as ends,
-               lag(hours is not distinct from 'extended') over bars as extended_before
+               lag({extended}) over bars as extended_before
         from {table}
         where symbol = any(%(symbols)s) and "interval" = %(interval)s
           and ts >= %(since)s and ts <= %(as_of)s and known_at <= %(as_of)s
@@ -315,12 +315,16 @@ def _query(
     step: pd.Timedelta = DAY,
 ) -> pd.DataFrame:
     interval = parts.watch.interval
-    table = "candles" if length(interval) >= DAY else "candles_intraday"
+    is_daily = length(interval) >= DAY
+    table = "candles" if is_daily else "candles_intraday"
+    # Where there are no extended hours, the key's index alone is read.
+    is_open = is_daily or {parts.calendars.of(symbol) for symbol in symbols} == {ALWAYS_OPEN}
+    extended = "false" if is_open else "hours is not distinct from 'extended'"
     with parts.warehouse.transaction() as cursor:
         # The key's index has the order that is wanted.
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
         return parts.warehouse.query(
-            statement.format(table=table),
+            statement.format(table=table, extended=extended),
             {
                 "symbols": symbols,
                 "interval": interval,
