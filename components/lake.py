@@ -13,7 +13,7 @@ A stamp is ``20240313T120000Z``. A manifest is written after the bodies that it 
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -64,20 +64,34 @@ class Lake:
         key = _named_key(source, name)
         return self.objects.get(key) if self.objects.exists(key) else None
 
-    def read_raw(self, key: str) -> RawBatch:
-        """Read a batch back; ``LakeError`` when a body is not the one that was kept."""
+    def read_raw(self, key: str, wanted: Collection[CandleRequest] | None = None) -> RawBatch:
+        """Read a batch back, or its replies to ``wanted`` alone.
+
+        Raises
+        ------
+        LakeError
+            When a body is not the one that was kept.
+        """
         manifest = json.loads(self.objects.get(key))
         replies = []
         for entry in manifest["replies"]:
+            request = _request(entry)
+            if wanted is not None and request not in wanted:
+                continue
             body = self.objects.get(entry["body"])
             if hashlib.sha256(body).hexdigest() != entry["sha256"]:
                 raise LakeError(
                     f"lake {self.root}: {entry['body']} is not what was kept (its SHA-256 "
                     "differs). Restore it from a backup, or fetch it again with `backfill`."
                 )
-            replies.append(_reply(manifest["source"], entry, body))
+            replies.append(_reply(manifest["source"], request, entry, body))
         failures = tuple(Failure(**entry) for entry in manifest["failures"])
         return RawBatch(manifest["source"], tuple(replies), failures)
+
+    def raw_bodies(self, key: str) -> list[tuple[CandleRequest, str]]:
+        """What a batch asked for, and the key of each reply's body; reads no body."""
+        entries = json.loads(self.objects.get(key))["replies"]
+        return [(_request(entry), entry["body"]) for entry in entries]
 
     def raw_manifests(
         self, source: str, interval: str, as_of: pd.Timestamp | None = None
@@ -290,6 +304,12 @@ def _stamp(instant: pd.Timestamp) -> str:
     return instant.strftime(STAMP)
 
 
+def manifest_as_of(key: str) -> pd.Timestamp:
+    """Tell from a manifest's key when its batch was asked for."""
+    stamp = key.rpartition("as_of=")[2].partition("/")[0]
+    return pd.to_datetime(stamp, format=STAMP, utc=True)
+
+
 def state_key(fingerprint: str, as_of: pd.Timestamp) -> str:
     """The key of a state."""
     return f"state/{segment(fingerprint)}/{_stamp(as_of)}.arrow"
@@ -356,8 +376,8 @@ def _entry(reply: RawReply) -> dict[str, Any]:
     }
 
 
-def _reply(source: str, entry: dict[str, Any], body: bytes) -> RawReply:
-    request = CandleRequest(
+def _request(entry: dict[str, Any]) -> CandleRequest:
+    return CandleRequest(
         entry["symbol"],
         entry["interval"],
         pd.Timestamp(entry["since"]),
@@ -365,6 +385,9 @@ def _reply(source: str, entry: dict[str, Any], body: bytes) -> RawReply:
         pd.Timestamp(entry["as_of"]),
         entry.get("name", ""),
     )
+
+
+def _reply(source: str, request: CandleRequest, entry: dict[str, Any], body: bytes) -> RawReply:
     return RawReply(
         source=source,
         request=request,

@@ -249,6 +249,12 @@ class RunSummary:
     report: str = ""
 
 
+def run_id(command: str, interval: str, as_of: pd.Timestamp) -> str:
+    """Name a run: "run-20240313T120000Z", or "run-1m-20240313T120000Z" when no days are judged."""
+    of_bars = "" if interval == "1d" else f"{interval}-"
+    return f"{command}-{of_bars}{as_of:%Y%m%dT%H%M%SZ}"
+
+
 def alert_to_json(alert: Alert) -> str:
     """An alert as JSON text; a number that is not known becomes null."""
     return json.dumps(_finite(asdict(alert)), allow_nan=False, sort_keys=True)

@@ -17,7 +17,7 @@ from components.embedded import open_embedded
 from components.ensemble import Ensemble
 from components.errors import SettingsError
 from components.lake import Lake
-from components.records import RunSummary
+from components.records import RunSummary, run_id
 from components.scratch import scratch_lake, scratch_warehouse
 from components.sessions import Calendars
 from components.settings import WATCH_LISTS, Settings
@@ -60,10 +60,11 @@ def open_parts(
     judged = symbols if source.traits.kind == "candles" else ()
     for per_year in {calendars.bars_per_year(symbol, settings.interval) for symbol in judged}:
         ensemble.require_resolvable(per_year)
-    stamp = pd.Timestamp(as_of).strftime("%Y%m%dT%H%M%SZ")
-    run_id = f"{command}-{stamp}"
+    run = RunSummary(
+        run_id(command, settings.interval, as_of), command, as_of.floor("s"), started_at=_clock()
+    )
     lake = Lake(settings.lake_root)
-    report = f"{settings.lake_root}/runs/{run_id}/report.html"
+    report = f"{settings.lake_root}/runs/{run.id}/report.html"
     channels = () if reads_only else _channels(settings, report)
 
     with ExitStack() as stack:
@@ -93,7 +94,7 @@ def open_parts(
             calendars=calendars,
             ensemble=ensemble,
             channels=channels,
-            run=RunSummary(run_id, command, as_of.floor("s"), started_at=_clock()),
+            run=run,
             settings=settings.shown(),
             clock=_clock,
             code_version=code_version(),

@@ -111,7 +111,7 @@ def test_a_run_and_what_is_said_of_its_alert(town):
 
 
 def test_status_for_a_person_and_for_a_program(town):
-    """The same four tables."""
+    """The same five tables."""
     for symbol in ("AAA", "BBB"):
         frame = history(symbol, n_bars=400)
         frame.loc[5, "High"] = 1
@@ -119,7 +119,8 @@ def test_status_for_a_person_and_for_a_program(town):
         town.put(symbol, frame)
     assert tremor(town, *RUN).code == 0
     tables = json.loads(tremor(town, "status", "--json").out)
-    assert set(tables) == {"runs", "freshness", "quarantine", "pending deliveries"}
+    assert list(tables) == ["runs", "freshness", "quarantine", "pending deliveries", "warehouse"]
+    assert tables["warehouse"][0]["engine"].startswith("PostgreSQL ")
     assert [row["symbol"] for row in tables["freshness"]] == ["AAA", "BBB"]
     assert tables["freshness"][0]["n_bars"] == 399
     assert tables["quarantine"] == [

@@ -25,7 +25,9 @@ app = typer.Typer(
     help="What was unusual in the market, told once, at the alarm rate that you chose.",
 )
 
-SourceOption = Annotated[str | None, typer.Option(help="yahoo, files or sample.")]
+SourceOption = Annotated[
+    str | None, typer.Option(help="yahoo, binance, polygon, files, sample, ...")
+]
 SymbolsOption = Annotated[str | None, typer.Option(help="Instruments, comma-separated.")]
 IntervalOption = Annotated[str | None, typer.Option(help="Length of a bar.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For a program to read.")]
@@ -203,7 +205,7 @@ def status(  # noqa: PLR0913 - each option of a command is an argument
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show the last runs, freshness and coverage, rows kept aside, pending deliveries.
+    """Show the last runs, freshness, rows kept aside, pending deliveries, and the engine.
 
     With --quality: the bars that should exist, are missing, were refused, or that the venue did
     not have, per instrument, and a page with a calendar of them.

@@ -27,9 +27,12 @@ from runs order by started_at desc limit 10
 """
 
 FRESHNESS = """
-select symbol, interval, first_ts::date::text as first, last_ts::date::text as last, n_bars,
+select symbol, interval, to_char(first_ts at time zone 'UTC', shown) as first,
+       to_char(last_ts at time zone 'UTC', shown) as last, n_bars,
        to_char(known_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as known
-from freshness order by symbol
+from freshness, lateral (
+    select case when interval like '%%d' then 'YYYY-MM-DD' else 'YYYY-MM-DD HH24:MI' end as shown
+) as form order by symbol, interval
 """
 
 ASIDE = """
@@ -63,14 +66,21 @@ from alerts a order by a.known_at desc, a.ts desc, a.id limit %(limit)s
 
 
 def status(warehouse: Warehouse) -> dict[str, pd.DataFrame]:
-    """The last runs, freshness and coverage, rows kept aside by check, pending deliveries."""
+    """The last runs, freshness and coverage, rows kept aside by check, pending deliveries.
+
+    And what keeps the bars shorter than a day; since when, where older ones were given up.
+    """
     queries = {
         "runs": RUNS,
         "freshness": FRESHNESS,
         "quarantine": ASIDE,
         "pending deliveries": PENDING,
     }
-    return {name: warehouse.query(sql, {}) for name, sql in queries.items()}
+    tables = {name: warehouse.query(sql, {}) for name, sql in queries.items()}
+    since = warehouse.minutes_since
+    kept = {} if since is None else {"minutes_since": f"{since:%Y-%m-%d %H:%M}"}
+    tables["warehouse"] = pd.DataFrame([{"engine": warehouse.engine, **kept}])
+    return tables
 
 
 def quarantine(warehouse: Warehouse) -> dict[str, pd.DataFrame]:

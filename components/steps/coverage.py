@@ -19,20 +19,34 @@ order by symbol, since
 def known_absent(parts: Parts, bars: pd.DataFrame, as_of: pd.Timestamp) -> Flags:
     """Tell of each absent bar whether a complete reply, given after its close, lacks it too.
 
-    Where such a bar means that data is missing, none is; where it means that nobody traded, a
-    session without any bar is missing all the same.
+    Minutes that were given up (``Warehouse.keep_minutes``) are known to be absent as well.
+    Where such a bar means that data is missing, no other is; where it means that nobody traded,
+    a session without any bar is missing all the same.
 
     Parameters
     ----------
     bars : DataFrame
         symbol, ts of bars that should exist and do not.
     """
-    if parts.source.traits.absent == "missing" or bars.empty:
-        return np.zeros(len(bars), dtype=np.bool_)
+    if bars.empty:
+        return np.zeros(0, dtype=np.bool_)
+    is_gone = given_up(parts, bars)
+    if parts.source.traits.absent == "missing" or is_gone.all():
+        return is_gone
     covered = _covered(parts, bars, as_of)
     if parts.source.traits.absent == "no trade":
         covered &= ~_is_empty_day(parts, bars, covered, as_of)
-    return covered
+    return covered | is_gone
+
+
+def given_up(parts: Parts, bars: pd.DataFrame) -> Flags:
+    """Tell which bars the warehouse gave up, and would not store again."""
+    is_short = length(parts.watch.interval) < pd.Timedelta(days=1)
+    since = parts.warehouse.minutes_since if is_short else None
+    if since is None:
+        return np.zeros(len(bars), dtype=np.bool_)
+    is_gone: Flags = (bars["ts"] < since).to_numpy()
+    return is_gone
 
 
 def _covered(parts: Parts, bars: pd.DataFrame, as_of: pd.Timestamp) -> Flags:

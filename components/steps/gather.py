@@ -13,7 +13,7 @@ from components.bins import month_edges
 from components.errors import SourceError, SourceUnavailable
 from components.records import CandleRequest, Failure, Parsed, RawBatch, RawReply
 from components.sessions import length
-from components.steps.coverage import known_absent
+from components.steps.coverage import given_up, known_absent
 from components.steps.measuring import measure_rows
 from components.steps.missing import closed_bars, missing_bars
 from components.steps.parts import Parts
@@ -22,6 +22,9 @@ from components.tables import ACTIONS, CANDLES, MEASURES, QUARANTINE, RAW_OBJECT
 # Replies fetched, checked and loaded together, and the bars that they may hold: a killed run
 # loses no more than these, and memory is bounded by them.
 BATCH, BATCH_BARS = 500, 200_000
+
+# Months of payments fetched together: each may be a query that costs money.
+BATCH_MONTHS = 4
 
 # How far before a reply's first bar the checks look at what is stored.
 BARS_BEFORE = 100
@@ -99,6 +102,9 @@ def _still_wanted(parts: Parts, piece: CandleRequest) -> CandleRequest | None:
     """The piece from its first absent bar on; None when all of it is held."""
     if piece.name:
         return None if _is_loaded(parts, piece) else piece
+    if parts.source.traits.kind == "measures":
+        # A month that may still change is asked for whole: each of its bins may have.
+        return piece
     due = closed_bars(parts, piece.symbol, piece.since, piece.as_of, piece.until)
     held = parts.warehouse.read(
         CANDLES,
@@ -117,8 +123,10 @@ def _still_wanted(parts: Parts, piece: CandleRequest) -> CandleRequest | None:
 
 def _is_loaded(parts: Parts, piece: CandleRequest) -> bool:
     key = parts.lake.named_key(parts.source.name, piece.name)
+    # A month of payments is kept once, and loaded for each length of bins.
     found = parts.warehouse.query(
-        "select 1 as n from raw_objects where key = %(key)s", {"key": key}
+        "select 1 as n from raw_objects where key = %(key)s and interval = %(interval)s",
+        {"key": key, "interval": piece.interval},
     )
     return bool(len(found))
 
@@ -132,7 +140,9 @@ def _request(
         before = first - (pd.Timedelta(days=31) if step >= DAY else pd.Timedelta(days=7))
         earlier = closed_bars(parts, symbol, before, first)
         earlier = earlier[earlier < first]
-        first = earlier[-RECHECKED_BARS:].min() if len(earlier) else first
+        bars = pd.DataFrame({"symbol": symbol, "ts": earlier[-RECHECKED_BARS:]})
+        held = bars["ts"][~given_up(parts, bars)]
+        first = held.min() if len(held) else first
     return CandleRequest(symbol, parts.watch.interval, first, as_of, as_of)
 
 
@@ -150,6 +160,8 @@ def _batches(parts: Parts, requests: Iterable[CandleRequest]) -> Iterator[list[C
 
 
 def _bars_in(parts: Parts, request: CandleRequest) -> float:
+    if parts.source.traits.kind == "measures":
+        return BATCH_BARS / BATCH_MONTHS
     years = (request.until - request.since) / YEAR
     return years * parts.calendars.bars_per_year(request.symbol, request.interval)
 
@@ -196,15 +208,15 @@ def _kept_replies(parts: Parts, requests: list[CandleRequest]) -> dict[CandleReq
             url = parts.lake.named_key(name, request.name)
             kept[request] = RawReply(name, request, url, 200, as_of, body, {"kind": "kept"})
     keys = parts.lake.raw_manifests(name, parts.watch.interval, as_of)
-    replies = (reply for key in keys for reply in parts.lake.read_raw(key).replies)
     wanted = set(requests)
-    return kept | {reply.request: reply for reply in replies if reply.request in wanted}
+    replies = (reply for key in keys for reply in parts.lake.read_raw(key, wanted).replies)
+    return kept | {reply.request: reply for reply in replies}
 
 
 def _ask(parts: Parts, request: CandleRequest) -> RawReply | Failure:
     missed = parts.run.unreachable_in_a_row
     if missed >= DOWN:
-        return Failure(request.symbol, "unavailable", "not asked: the source is down")
+        return Failure(request.symbol, "unavailable", "not asked: the source is down or refuses")
     try:
         for attempt in stamina.retry_context(
             on=SourceUnavailable,
@@ -218,6 +230,9 @@ def _ask(parts: Parts, request: CandleRequest) -> RawReply | Failure:
     except SourceError as error:
         is_down = isinstance(error, SourceUnavailable)
         parts.run.unreachable_in_a_row = missed + 1 if is_down else 0
+        if parts.source.traits.kind == "measures" and type(error) is SourceError:
+            # A wrong password, tried for every month, locks the user out.
+            parts.run.unreachable_in_a_row = DOWN
         return _failure(request.symbol, error)
     parts.run.unreachable_in_a_row = 0
     return reply

@@ -25,8 +25,9 @@ def replay(parts: Parts) -> RunSummary:
         batch = parts.lake.read_raw(key)
         parts.run.failures.clear()
         load(parts, refine(parts, batch))
+    parts.lake.compact_all(parts.watch.interval)
     manifests = [json.loads(body) for body in parts.lake.run_manifests()]
-    manifests = sorted((m for m in manifests if m["source"] == parts.source.name), key=_when)
+    manifests = sorted((m for m in manifests if _is_of(m, parts)), key=_when)
     runs = [manifest for manifest in manifests if manifest["command"] == "run"]
     for manifest in parts.progress(runs, len(runs), "judging"):
         judge_all(_as_then(parts, manifest), pd.Timestamp(manifest["as_of"]))
@@ -35,6 +36,12 @@ def replay(parts: Parts) -> RunSummary:
     parts.run.counts["batches"] = len(keys)
     parts.run.counts["runs"] = len(runs)
     return parts.run
+
+
+def _is_of(manifest: dict[str, Any], parts: Parts) -> bool:
+    """Whether a run was over the same source and bars of the same length."""
+    own = parts.source.name, parts.watch.interval
+    return own == (manifest["source"], manifest["settings"]["interval"])
 
 
 def _when(manifest: dict[str, Any]) -> tuple[str, str]:

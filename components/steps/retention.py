@@ -1,0 +1,23 @@
+"""Retention: minutes that are older than is kept leave the warehouse."""
+
+import pandas as pd
+
+from components.sessions import length
+from components.steps.parts import Parts
+
+DAY = pd.Timedelta(days=1)
+
+
+def retire(parts: Parts, as_of: pd.Timestamp) -> int:
+    """Let bars shorter than a day go as the settings say; give how many partitions went.
+
+    Their hours and days stay, and the lake keeps them. Neither a dry run nor a run of days of
+    the past gives anything up.
+    """
+    is_past = pd.Timestamp(parts.clock()) - as_of > DAY
+    if parts.is_dry or is_past or length(parts.watch.interval) >= DAY:
+        return 0
+    n_gone = parts.warehouse.keep_minutes(parts.watch.keep_minutes_days, as_of)
+    if n_gone:
+        parts.run.counts["partitions_retired"] = n_gone
+    return n_gone
