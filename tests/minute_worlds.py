@@ -1,12 +1,10 @@
 """Worlds whose source is a stand-in of a provider of minutes, and what such a world holds."""
 
 import hashlib
-from contextlib import contextmanager
 
 import pandas as pd
 
 from components.lake import Lake
-from tests.binance_stand_in import BinanceStandIn
 
 # What two loads of the same bars may differ in: when they were asked for.
 WHEN = ["known_at"]
@@ -48,10 +46,3 @@ def raw(world):
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
         found.add(path.name)
     return found
-
-
-@contextmanager
-def binance(frames, **options):
-    """Run the stand-in with its monthly files made."""
-    with BinanceStandIn(frames, **options) as server:
-        yield server
