@@ -19,6 +19,7 @@ def data_notes(
     quarantine: pd.DataFrame | None = None,
     interval: str = "1d",
     dead: Mapping[str, Sequence[Any]] | None = None,
+    bar: str = "bar",
 ) -> tuple[str, ...]:
     """Trouble with data, a sentence each, at most twenty of a kind.
 
@@ -34,11 +35,13 @@ def data_notes(
         check_name, n, symbol, ts: refused rows by check, with the first case.
     dead : Mapping
         Symbol to the last bars let in before runs without trade and without a move.
+    bar : str
+        What one step of the time axis is called: "bar", or "bin" of measures.
     """
     return (
         *_capped([f"{clean(f.symbol, 60)}: {clean(f.message, 300)}" for f in failures]),
-        *_capped([_stale(symbol, *bars, interval) for symbol, bars in (stale or {}).items()]),
-        *_capped([_missing(symbol, ts, interval) for symbol, ts in (missing or {}).items()]),
+        *_capped([_stale(symbol, *bars, interval, bar) for symbol, bars in (stale or {}).items()]),
+        *_capped([_missing(symbol, ts, interval, bar) for symbol, ts in (missing or {}).items()]),
         *_capped([_dead(symbol, t, interval) for symbol, ts in (dead or {}).items() for t in ts]),
         *_capped([] if quarantine is None else _quarantined(quarantine, interval)),
     )
@@ -51,17 +54,17 @@ def _capped(notes: list[str]) -> list[str]:
     return [*notes[:N_NOTES], f"and {more:,} more like these; see `python main.py status`"]
 
 
-def _stale(symbol: str, last: Any, expected: Any, interval: str) -> str:
+def _stale(symbol: str, last: Any, expected: Any, interval: str, bar: str) -> str:
     name, wanted = clean(symbol, 60), moment(expected, interval)
     if last is None or pd.isna(last):
-        return f"{name}: no bar is known; {wanted} was expected"
-    return f"{name}: the last bar is {moment(last, interval)}; {wanted} was expected"
+        return f"{name}: no {bar} is known; {wanted} was expected"
+    return f"{name}: the last {bar} is {moment(last, interval)}; {wanted} was expected"
 
 
-def _missing(symbol: str, ts: Sequence[Any], interval: str) -> str:
+def _missing(symbol: str, ts: Sequence[Any], interval: str, bar: str) -> str:
     named = [moment(t, interval) for t in sorted(pd.Timestamp(t) for t in ts)]
     days = ", ".join(named) if len(named) <= 5 else f"{named[0]}, {named[1]} ... {named[-1]}"
-    return f"{clean(symbol, 60)}: {counted(len(named), 'bar')} missing ({days})"
+    return f"{clean(symbol, 60)}: {counted(len(named), bar)} missing ({days})"
 
 
 def _dead(symbol: str, ts: Any, interval: str) -> str:

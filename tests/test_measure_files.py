@@ -44,12 +44,12 @@ def test_a_folder_is_of_candles_until_a_file_says_what_its_tables_mean(tmp_path)
 def test_bins_reach_from_the_first_row_to_the_last(tmp_path):
     """Between them an empty bin is zero; before and after nothing is known."""
     assert values(open_folder(tmp_path, shop=TABLE)) == {
-        ("shop/DE", "01-05 00"): 1.5,
-        ("shop/DE", "01-05 02"): 0.0,
-        ("shop/DE", "01-05 04"): 0.0,
-        ("shop/FR", "01-05 00"): 0.0,
-        ("shop/FR", "01-05 02"): 0.0,
-        ("shop/FR", "01-05 04"): -2.0,
+        ("DE", "01-05 00"): 1.5,
+        ("DE", "01-05 02"): 0.0,
+        ("DE", "01-05 04"): 0.0,
+        ("FR", "01-05 00"): 0.0,
+        ("FR", "01-05 02"): 0.0,
+        ("FR", "01-05 04"): -2.0,
     }
 
 
@@ -59,7 +59,7 @@ def test_several_files_are_one_data_set(tmp_path):
     source = open_folder(
         tmp_path, GOOD + 'decimal = ","\n', shop_1=more, shop_2=gzip.compress(more.encode())
     )
-    assert values(source) == {("shop/DE", "01-05 00"): 2000.5}
+    assert values(source) == {("DE", "01-05 00"): 2000.5}
     assert source.fetch(request_of()).body == source.fetch(request_of()).body
 
 
@@ -133,7 +133,7 @@ def test_a_value_is_columns_and_numbers_and_nothing_else(tmp_path):
     with pytest.raises(SourceFormatError, match=r"not one column 'amount \+ 1'"):
         values(source)
     source = open_folder(tmp_path, GOOD.replace('"amount"', '"amount * amount * 0.5"'), shop=TABLE)
-    assert values(source)["shop/FR", "01-05 04"] == 2.0
+    assert values(source)["FR", "01-05 04"] == 2.0
 
 
 def test_a_table_without_rows_gives_no_bin(tmp_path):

@@ -22,7 +22,8 @@ FINDINGS = ("confirmed", "expected", "data-error", "new-regime", "false")
 RUNS = """
 select id, status, exit_code,
        to_char(finished_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as finished,
-       (counts ->> 'candles_new')::int as candles_new, (counts ->> 'alerts')::int as alerts
+       (counts ->> 'candles_new')::int as candles_new,
+       (counts ->> 'measures_new')::int as measures_new, (counts ->> 'alerts')::int as alerts
 from runs order by started_at desc limit 10
 """
 
@@ -33,6 +34,15 @@ select symbol, interval, to_char(first_ts at time zone 'UTC', shown) as first,
 from freshness, lateral (
     select case when interval like '%%d' then 'YYYY-MM-DD' else 'YYYY-MM-DD HH24:MI' end as shown
 ) as form order by symbol, interval
+"""
+
+# Payment volumes, by data set: how many series, and how far the bins reach that are held.
+PAYMENTS = """
+select data_set, interval, count(distinct series) as series, count(distinct ts) as bins,
+       to_char(min(ts) at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as first,
+       to_char(max(ts) at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as last,
+       to_char(max(known_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as changed
+from measures group by data_set, interval order by data_set, interval
 """
 
 ASIDE = """
@@ -68,7 +78,8 @@ from alerts a order by a.known_at desc, a.ts desc, a.id limit %(limit)s
 def status(warehouse: Warehouse) -> dict[str, pd.DataFrame]:
     """The last runs, freshness and coverage, rows kept aside by check, pending deliveries.
 
-    And what keeps the bars shorter than a day; since when, where older ones were given up.
+    And what keeps the bars shorter than a day; since when, where older ones were given up. And
+    the payment volumes, where there are any.
     """
     queries = {
         "runs": RUNS,
@@ -77,6 +88,11 @@ def status(warehouse: Warehouse) -> dict[str, pd.DataFrame]:
         "pending deliveries": PENDING,
     }
     tables = {name: warehouse.query(sql, {}) for name, sql in queries.items()}
+    payments = warehouse.query(PAYMENTS, {})
+    if len(payments):
+        tables["payments"] = payments
+    else:
+        tables["runs"] = tables["runs"].drop(columns="measures_new")
     since = warehouse.minutes_since
     kept = {} if since is None else {"minutes_since": f"{since:%Y-%m-%d %H:%M}"}
     tables["warehouse"] = pd.DataFrame([{"engine": warehouse.engine, **kept}])

@@ -25,8 +25,8 @@ class Traits:
         How many requests may be under way together.
     absent : str, default="missing"
         What it means when a complete reply lacks a bar that should exist: "missing" (asked for
-        again), "no trade" (the provider gives no bar without one) or "venue down" (the venue
-        writes a bar even when nobody trades).
+        again), "no trade" (the provider gives no bar without one), "venue down" (the venue
+        writes a bar even when nobody trades) or, of measures, "no payment" (a value of zero).
     """
 
     kind: str = "candles"

@@ -233,7 +233,7 @@ class MeasureFiles:
             _refuse(
                 text == "", text, meaning.series, where, "is no name", "Fill it in, or use keep"
             )
-            series = names(f"{symbol}/" + text, symbol, text)
+            series = names(text, symbol, text)
         rows = {"series": series.to_numpy(), "ts": ts, "value": value}
         return pd.DataFrame(rows).astype({"series": "str"})
 

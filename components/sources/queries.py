@@ -96,13 +96,21 @@ class Binning:
         inside = np.asarray((ts >= request.since) & (ts < until)) & ~np.isnan(value)
         rows = pd.DataFrame({"series": series[inside], "value": value[inside]})
         rows["ts"] = bins.bin_start(ts[inside], interval, self.zone)
-        with np.errstate(over="ignore"):
-            sums = rows.groupby(["series", "ts"])["value"].sum().reset_index()
+        sums = _sums(rows)
         if not np.isfinite(sums["value"]).all():
             raise RowTrouble("a bin's sum is too large for a number. Check the amounts.")
         names = (*known, *(str(name) for name in series.unique()))
         found = bins.complete(sums, expected, names, 0.0 if self.empty == "zero" else None)
         return found.assign(line=np.arange(len(found)))
+
+
+def _sums(rows: pd.DataFrame) -> pd.DataFrame:
+    """Sum the values of each series and bin; the same values give the same bits in any order."""
+    rows = rows.sort_values(["series", "ts", "value"], kind="stable", ignore_index=True)
+    begins = np.flatnonzero(~rows.duplicated(["series", "ts"]).to_numpy())
+    with np.errstate(over="ignore"):
+        value = np.add.reduceat(rows["value"].to_numpy(dtype=float), begins)
+    return rows.loc[begins, ["series", "ts"]].assign(value=value)
 
 
 def binning(
@@ -186,7 +194,12 @@ class QuerySource(ABC):
     clock: Callable[[], pd.Timestamp] = _now
 
     name: ClassVar[str]
-    traits: ClassVar[Traits] = Traits(kind="measures")
+
+    @property
+    def traits(self) -> Traits:
+        """A bin that a reply lacks had no payment, unless the operator says otherwise."""
+        absent = "no payment" if self.binning.empty == "zero" else "missing"
+        return Traits(kind="measures", absent=absent)
 
     @abstractmethod
     def rows(self, since: pd.Timestamp, until: pd.Timestamp) -> Rows:

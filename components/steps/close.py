@@ -9,9 +9,11 @@ import pandas as pd
 import requests
 
 from components import checks, report
+from components.carried import Snapshot
 from components.records import Alert, Failure, RunSummary
 from components.steps.ledger import note
-from components.steps.missing import missing_bars
+from components.steps.measuring import bins_held, expected_bin
+from components.steps.missing import last_bars, missing_bars
 from components.steps.parts import Parts
 from components.steps.quality import lately
 from components.steps.realised import carried_now, realised
@@ -94,10 +96,8 @@ def _page(parts: Parts, alerts: tuple[Alert, ...]) -> str:
     watch, as_of = parts.watch, parts.run.as_of
     symbols, interval = list(watch.symbols), watch.interval
     carried = carried_now(parts)
-    bars = (
-        {} if carried is None else dict(zip(carried.symbols, carried.state["n_bars"], strict=True))
-    )
-    last = parts.warehouse.last_ts(symbols, interval, as_of)
+    bars = _bars(parts, carried)
+    last = last_bars(parts, as_of)
     verdicts = parts.warehouse.read(
         VERDICTS,
         symbols=symbols,
@@ -116,7 +116,7 @@ def _page(parts: Parts, alerts: tuple[Alert, ...]) -> str:
             {
                 "symbol": symbol,
                 "last_ts": last.get(symbol, pd.NaT),
-                "expected_ts": parts.calendars.last_closed(symbol, interval, as_of),
+                "expected_ts": _expected(parts, symbol),
                 "n_bars": int(bars.get(symbol, 0)),
                 "n_missing": int(n_missing.get(symbol, 0)),
                 "status": _status(symbol, failed, last, n_missing),
@@ -141,6 +141,23 @@ def _page(parts: Parts, alerts: tuple[Alert, ...]) -> str:
         quality=lately(parts, health),
     )
     return report.page(data)
+
+
+def _bars(parts: Parts, carried: Snapshot | None) -> dict[str, int]:
+    """How many bars of each instrument were judged, or how many bins of a data set are held."""
+    if parts.source.traits.kind == "measures":
+        n_bins = bins_held(parts, parts.run.as_of)["n_bins"]
+        return {str(name): int(n) for name, n in n_bins.items()}
+    if carried is None:
+        return {}
+    return dict(zip(carried.symbols, carried.state["n_bars"].tolist(), strict=True))
+
+
+def _expected(parts: Parts, symbol: str) -> pd.Timestamp:
+    as_of = parts.run.as_of
+    if parts.source.traits.kind == "measures":
+        return expected_bin(parts, as_of)
+    return parts.calendars.last_closed(symbol, parts.watch.interval, as_of)
 
 
 def _status(symbol: str, failed: set[str], last: dict[str, Any], n_missing: pd.Series) -> str:

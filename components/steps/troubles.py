@@ -7,9 +7,11 @@ from components import checks, trouble_words
 from components.incidents import TOLD_WITHIN, Incident, alert_id
 from components.records import Alert
 from components.steps.comparing import OF_SECOND
-from components.steps.missing import missing_bars
+from components.steps.measuring import expected_bin
+from components.steps.missing import last_bars, missing_bars
 from components.steps.parts import Parts
 from components.tables import CANDLES
+from components.words import counted
 
 DEAD = "dead_market"
 
@@ -25,16 +27,22 @@ order by check_name, symbol, ts
 
 def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident]]]:
     """One alert for all data trouble that was not told yet, or none."""
-    last = parts.warehouse.last_ts(list(parts.watch.symbols), parts.watch.interval, as_of)
+    last = last_bars(parts, as_of)
+    is_measured = parts.source.traits.kind == "measures"
     failures = parts.run.failures
-    failed = {f.symbol: f for f in failures if not f.kind.startswith(OF_SECOND)}
+    # Of several failures the first says why; the others may not even have been asked for.
+    failed = {f.symbol: f for f in reversed(failures) if not f.kind.startswith(OF_SECOND)}
     of_second = {f.symbol: f for f in failures if f.kind.startswith(OF_SECOND)}
     late = missing_bars(parts, as_of, as_of - parts.watch.grace)
     aside = _kept_aside(parts, as_of)
 
     found: dict[str, list[Incident]] = {}
     for symbol, failure in failed.items():
-        found[f"failed {symbol}"] = [_incident(parts, symbol, last.get(symbol), failure.kind)]
+        known = last.get(symbol)
+        if is_measured and known == expected_bin(parts, as_of):
+            # The newest month came: an old one that fails is not told at every bin.
+            known = _month(as_of)
+        found[f"failed {symbol}"] = [_incident(parts, symbol, known, failure.kind)]
     for symbol, failure in of_second.items():
         found[f"second {symbol}"] = [_incident(parts, symbol, _month(as_of), failure.kind)]
     stale, missing = {}, {}
@@ -75,24 +83,25 @@ def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident
             for key in news
             if key[:5] == "dead "
         },
+        bar="bin" if is_measured else "bar",
     )
     incidents = [incident for group in news.values() for incident in group]
     symbols = tuple(sorted({incident.symbol for incident in incidents}))
-    plural = "" if len(symbols) == 1 else "s"
+    noun = "data set" if is_measured else "instrument"
     alert = Alert(
         id=alert_id(incidents),
         kind="data",
         interval=parts.watch.interval,
         ts=as_of.isoformat(),
         symbols=symbols,
-        headline=f"data trouble with {len(symbols)} instrument{plural}",
+        headline=f"data trouble with {counted(len(symbols), noun)}",
         notes=notes,
     )
     return [(alert, incidents)]
 
 
 def _month(as_of: pd.Timestamp) -> pd.Timestamp:
-    """When a second source that goes on failing is told again."""
+    """When a second source, or an old month, that goes on failing is told again."""
     return as_of.normalize().replace(day=1)
 
 
