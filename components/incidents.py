@@ -13,8 +13,11 @@ from typing import Any
 
 import pandas as pd
 
+from components.sessions import length
+
 # A bar older than this is recorded, and told no more.
 TOLD_WITHIN = pd.Timedelta(days=31)
+SHORT_TOLD_WITHIN = pd.Timedelta(days=7)
 
 # An incident is told again when p falls to a tenth of the smallest told: one unit of surprise.
 # From one bar to the next of a turbulent week p halves and doubles by chance; ten times rarer
@@ -22,6 +25,11 @@ TOLD_WITHIN = pd.Timedelta(days=31)
 CLEARLY_WORSE = 0.1
 
 TOLD, CONTINUED, SILENCED = "told", "continued", "silenced"
+
+
+def told_within(interval: str) -> pd.Timedelta:
+    """How old a bar may be to be told: a month, and a week where bars are shorter than a day."""
+    return TOLD_WITHIN if length(interval) >= pd.Timedelta(days=1) else SHORT_TOLD_WITHIN
 
 
 @dataclass(frozen=True)

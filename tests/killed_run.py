@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from components import loading, steps
+from components import rows, steps
 from components.connection import Connection
 from components.steps import gather
 from components.steps.runner import Runner
@@ -27,9 +27,9 @@ from tests.worlds import World
 # So few instruments a batch, that a run has several.
 BATCH = 3
 
-# Steps of a run over two batches: plan, twice (fetch, refine, load), market, recall, judge,
-# record, keep, tell, close.
-N_STEPS = 14
+# Steps of a run over two batches: plan, twice (fetch, refine, load), compare, market, recall,
+# judge, record, keep, tell, close.
+N_STEPS = 15
 
 
 def die() -> None:
@@ -118,7 +118,7 @@ def half_copied(table):
     """The server has half of the rows that go to ``table``."""
     wanted = []
 
-    class Half(loading.CopySource):
+    class Half(rows.CopySource):
         def read(self, size):
             piece = super().read(size)
             if wanted:
@@ -129,13 +129,13 @@ def half_copied(table):
             return piece
 
     def noting(upsert):
-        def called(self, into, rows):
+        def called(self, into, frame):
             wanted[:] = ["begin"] if into.name == table else []
-            return upsert(self, into, rows)
+            return upsert(self, into, frame)
 
         return called
 
-    loading.CopySource = Half
+    rows.CopySource = Half
     wrap(Warehouse, "upsert", noting)
 
 
@@ -144,10 +144,10 @@ def committed(table, n=1, *, after=False):
     written, times = [], count(1)
 
     def noting(upsert):
-        def called(self, into, rows):
+        def called(self, into, frame):
             # Noted before: the commit is inside, unless the caller holds a transaction.
             written.append(into.name)
-            return upsert(self, into, rows)
+            return upsert(self, into, frame)
 
         return called
 

@@ -153,7 +153,6 @@ def test_a_users_own_list_of_events_is_asked_after(world):
         (("--events", "no_such_file.csv"), "no list of events"),
         (("--since", "yesterday-ish"), "is no date"),
         (("--alerts-per-year", "-1"), "ALERTS_PER_YEAR"),
-        (("--alerts-per-year", "0.00001"), "Ask for"),
         (("--subset", "-3"), "subset"),
     ],
 )
@@ -161,6 +160,12 @@ def test_what_the_user_can_mend_is_one_line(world, arguments, said):
     """Empty warehouse, unknown names, odd values: exit code 2 and the remedy."""
     world.files.mkdir()
     assert said in tremor(world, "evaluate", *arguments).error
+
+
+def test_a_rate_that_no_history_can_resolve_is_one_line(world):
+    """One alert in a hundred thousand years: the line says what to ask for."""
+    fill(world)
+    assert "Ask for" in tremor(world, "evaluate", "--alerts-per-year", "0.00001").error
 
 
 def test_too_few_bars_are_told_with_both_numbers(world):

@@ -49,12 +49,12 @@ TABLE = {
         XRP-USD.csv.gz XRP-USD 1d 2586 0
     """,
     "yahoo_daily/crypto_wide_nan_padded": """
-        BTC-USD.csv.gz BTC-USD 1d 2708 0
-        ETH-USD.csv.gz ETH-USD 1d 1559 0 before_listing=1149
-        LTC-USD.csv.gz LTC-USD 1d 2708 0
-        LUNA1-USD.csv.gz LUNA1-USD 1d 935 0 before_listing=1773
-        SHIB-USD.csv.gz SHIB-USD 1d 304 0 before_listing=2145 price_not_positive=259
-        SOL1-USD.csv.gz SOL1-USD 1d 148 0 before_listing=2560
+      BTC-USD.csv.gz BTC-USD 1d 2708 0
+      ETH-USD.csv.gz ETH-USD 1d 1559 0 before_listing=1149
+      LTC-USD.csv.gz LTC-USD 1d 2708 0
+      LUNA1-USD.csv.gz LUNA1-USD 1d 935 0 before_listing=1773
+      SHIB-USD.csv.gz SHIB-USD 1d 149 0 before_listing=2145 price_not_positive=259 rounded_price=155
+      SOL1-USD.csv.gz SOL1-USD 1d 148 0 before_listing=2560 volume_absent=1
     """,
     "yahoo_daily/multiheader_format": """
         BTC-USD.csv.gz BTC-USD 1d 2539 0
@@ -106,12 +106,12 @@ TABLE = {
         LMT.csv.gz LMT 1d 5080 0
         LULU.csv.gz LULU 1d 4183 0
         MAR.csv.gz MAR 1d 5080 0
-        MARA.csv.gz MARA 1d 2979 0 copied_bar=1
+        MARA.csv.gz MARA 1d 2969 0 bad_tick=1 copied_bar=1 dead_market=9
         MCD.csv.gz MCD 1d 5080 0
         MMM.csv.gz MMM 1d 5080 0
         MRK.csv.gz MRK 1d 5080 0
         MSTR.csv.gz MSTR 1d 5080 0
-        MULN.csv.gz MULN 1d 3873 0
+        MULN.csv.gz MULN 1d 3871 0 bad_tick=2 volume_absent=27
         NEE.csv.gz NEE 1d 5080 0
         NEM.csv.gz NEM 1d 5080 0
         NKE.csv.gz NKE 1d 5080 0
@@ -170,48 +170,48 @@ TABLE = {
     """,
     "labelled/yahoo_data_errors": """
         1398-HK-1d-bad-div-fixed.csv.gz 1398.HK 1d 647 3 null_price=1
-        1398-HK-1d-bad-div.csv.gz 1398.HK 1d 647 3 null_price=1
+        1398-HK-1d-bad-div.csv.gz 1398.HK 1d 647 3 dividend_not_adjusted=1 null_price=1
         4063-T-1d-bad-div-fixed.csv.gz 4063.T 1d 667 6
-        4063-T-1d-bad-div.csv.gz 4063.T 1d 667 6
+        4063-T-1d-bad-div.csv.gz 4063.T 1d 667 6 dividend_not_adjusted=1
         4063-T-1d-bad-stock-split-fixed.csv.gz 4063.T 1d 22 2
         4063-T-1d-bad-stock-split.csv.gz 4063.T 1d 13 2 split_not_applied=9
         ABDP-L-1d-bad-div-fixed.csv.gz ABDP.L 1d 621 5 ohlc_order=44
         ABDP-L-1d-bad-div.csv.gz ABDP.L 1d 621 0 dividend_out_of_scale=5 ohlc_order=44
         AET-L-1d-100x-error-fixed.csv.gz AET.L 1d 23 0
         AET-L-1d-100x-error.csv.gz AET.L 1d 14 0 hundredfold=9
-        ASAI-L-1h-bad-unit-fixed.csv.gz ASAI.L 1h 20 0
+        ASAI-L-1h-bad-unit-fixed.csv.gz ASAI.L 1h 20 0 volume_absent=1
         ASAI-L-1h-bad-unit.csv.gz ASAI.L 1h 19 0 hundredfold=1
         CALM-1d-no-bad-divs.csv.gz CALM 1d 662 10
         CNE-L-1d-bad-stock-split-fixed.csv.gz CNE.L 1d 10 2
         CNE-L-1d-bad-stock-split.csv.gz CNE.L 1d 9 2 split_not_applied=1
         DODFX-1d-cg-double-count-fixed.csv.gz DODFX 1d 502 3
-        DODFX-1d-cg-double-count.csv.gz DODFX 1d 502 3
+        DODFX-1d-cg-double-count.csv.gz DODFX 1d 502 3 dividend_adjusted_twice=1
         ELCO-L-1d-bad-div-fixed.csv.gz ELCO.L 1d 356 5 ohlc_order=309
         ELCO-L-1d-bad-div.csv.gz ELCO.L 1d 356 0 dividend_out_of_scale=5 ohlc_order=309
         HSBK-IL-1d-no-bad-divs.csv.gz HSBK.IL 1d 665 3
         JENYX-1d-cg-double-count-fixed.csv.gz JENYX 1d 1256 20
-        JENYX-1d-cg-double-count.csv.gz JENYX 1d 1256 20
+        JENYX-1d-cg-double-count.csv.gz JENYX 1d 1256 20 dividend_adjusted_twice=5
         KEN-TA-1d-bad-div-fixed.csv.gz KEN.TA 1d 646 4 null_price=1 ohlc_order=4
-        KEN-TA-1d-bad-div.csv.gz KEN.TA 1d 646 4 null_price=1 ohlc_order=4 repeated_dividend=1
+        KEN-TA-1d-bad-div.csv.gz KEN.TA 1d 646 4 dividend_not_adjusted=1 null_price=1 ohlc_order=4 repeated_dividend=1
         KMR-L-1d-no-bad-divs.csv.gz KMR.L 1d 663 5 ohlc_order=2
         LSC-L-1d-bad-div-fixed.csv.gz LSC.L 1d 479 5 hundredfold=82 ohlc_order=109
         LSC-L-1d-bad-div.csv.gz LSC.L 1d 479 1 dividend_out_of_scale=4 hundredfold=82 ohlc_order=109
         NVT-L-1d-bad-div-fixed.csv.gz NVT.L 1d 442 5 hundredfold=35 ohlc_order=248
-        NVT-L-1d-bad-div.csv.gz NVT.L 1d 442 5 hundredfold=35 ohlc_order=248
+        NVT-L-1d-bad-div.csv.gz NVT.L 1d 442 4 dividend_out_of_scale=1 hundredfold=35 ohlc_order=248
         REL-L-1d-bad-div-fixed.csv.gz REL.L 1d 663 6 null_price=1 ohlc_order=1
         REL-L-1d-bad-div.csv.gz REL.L 1d 663 0 dividend_out_of_scale=6 null_price=1 ohlc_order=1
         SAND-1d-bad-div-fixed.csv.gz SAND 1d 662 10
         SAND-1d-bad-div.csv.gz SAND 1d 662 10 repeated_dividend=1
         SERE-L-1d-bad-div-fixed.csv.gz SERE.L 1d 646 10 ohlc_order=19
-        SERE-L-1d-bad-div.csv.gz SERE.L 1d 646 10 ohlc_order=19
-        SSNLF-1d-bad-div-fixed.csv.gz SSNLF 1d 5506 68 copied_bar=495 null_price=242 split_not_applied=16
-        SSNLF-1d-bad-div.csv.gz SSNLF 1d 5506 68 copied_bar=495 null_price=242 split_not_applied=16
+        SERE-L-1d-bad-div.csv.gz SERE.L 1d 646 10 dividend_not_adjusted=10 ohlc_order=19
+        SSNLF-1d-bad-div-fixed.csv.gz SSNLF 1d 2310 68 copied_bar=495 dead_market=3196 null_price=242 split_not_applied=16
+        SSNLF-1d-bad-div.csv.gz SSNLF 1d 2310 68 copied_bar=495 dead_market=3196 dividend_adjusted_twice=58 null_price=242 split_not_applied=16
         TEM-L-1d-bad-div-fixed.csv.gz TEM.L 1d 665 5
-        TEM-L-1d-bad-div.csv.gz TEM.L 1d 665 5 dividend_out_of_scale=1
+        TEM-L-1d-bad-div.csv.gz TEM.L 1d 665 5 dividend_not_adjusted=5 dividend_out_of_scale=1
         TEP-PA-1d-bad-div-fixed.csv.gz TEP.PA 1d 676 3 ohlc_order=1
         TEP-PA-1d-bad-div.csv.gz TEP.PA 1d 676 3 ohlc_order=1 repeated_dividend=1
         VWILX-1d-cg-double-count-fixed.csv.gz VWILX 1d 502 2
-        VWILX-1d-cg-double-count.csv.gz VWILX 1d 502 2
+        VWILX-1d-cg-double-count.csv.gz VWILX 1d 502 2 dividend_adjusted_twice=2
     """,  # noqa: E501 - a line a file
     "binance_klines/daily_perpetuals": """
         1000LUNC_USDT_1d.csv.gz 1000LUNC_USDT 1d 1368 0
@@ -226,7 +226,7 @@ TABLE = {
         ETH_USDT_1d.csv.gz ETH_USDT 1d 2190 0
         FET_USDT_1d.csv.gz FET_USDT 1d 1229 0
         FIL_USDT_1d.csv.gz FIL_USDT 1d 2052 0
-        FTT_USDT_1d.csv.gz FTT_USDT 1d 1515 0
+        FTT_USDT_1d.csv.gz FTT_USDT 1d 244 0 dead_market=1271
         GALA_USDT_1d.csv.gz GALA_USDT 1d 1724 0
         HBAR_USDT_1d.csv.gz HBAR_USDT 1d 1900 0
         HIGH_USDT_1d.csv.gz HIGH_USDT 1d 1217 0

@@ -87,6 +87,8 @@ def read_candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
             f"evaluate: the warehouse holds no {interval} candles{of}. "
             "Run `python main.py backfill --since 2015-01-01` first."
         )
+    for per_year in {parts.calendars.bars_per_year(symbol, interval) for symbol in wanted}:
+        parts.ensemble.require_resolvable(per_year)
     if 0 < chosen.subset < len(wanted):
         random = np.random.default_rng([chosen.seed, 0])
         wanted = sorted(str(s) for s in random.choice(wanted, chosen.subset, replace=False))

@@ -71,14 +71,20 @@ group by v.symbol
 # Bars that changed behind their verdict, or before a bar that had its verdict: a second
 # version, a bar that came late, a split that became known late.
 CHANGED = """
-select c.symbol, c.ts, c.known_at from all_candles c
-where c.known_at > %(horizon)s and c.known_at <= %(as_of)s and c.ts > %(horizon)s
-  and c.symbol = any(%(symbols)s) and c.interval = %(interval)s
-  and exists (
-    select 1 from verdicts v
-    where v.symbol = c.symbol and v.interval = c.interval and v.ts >= c.ts
-      and v.judge = %(judge)s and v.known_at < c.known_at
-  )
+select symbol, ts, known_at from (
+    select *, min(judged_at) over (partition by symbol order by ts desc) as before
+    from (
+        select symbol, ts, known_at, null::timestamptz as judged_at from all_candles
+        where known_at > %(horizon)s and known_at <= %(as_of)s and ts > %(horizon)s
+          and symbol = any(%(symbols)s) and interval = %(interval)s
+        union all
+        select symbol, ts, null, min(known_at) from verdicts
+        where ts > %(horizon)s and known_at <= %(as_of)s
+          and symbol = any(%(symbols)s) and interval = %(interval)s and judge = %(judge)s
+        group by symbol, ts
+    ) both_tables
+) beside_later
+where known_at > before
 union
 select a.symbol, a.ts, a.known_at from actions a
 where a.kind = 'split' and a.known_at > %(horizon)s and a.known_at <= %(as_of)s
@@ -122,7 +128,7 @@ def news(parts: Parts, as_of: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame]
     watched = parts.watch.symbols
     span = {
         "as_of": as_of.to_pydatetime(),
-        "horizon": (as_of - incidents.TOLD_WITHIN).to_pydatetime(),
+        "horizon": (as_of - incidents.told_within(parts.watch.interval)).to_pydatetime(),
         "symbols": list(watched),
         "interval": parts.watch.interval,
         "judge": parts.ensemble.name,
