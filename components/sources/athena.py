@@ -4,6 +4,7 @@ Credentials are AWS's own business: profile, environment (session tokens include
 instance, as boto3 finds them; ``AWS_ENDPOINT_URL`` names another server.
 """
 
+import logging
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -117,6 +118,8 @@ class Athena(QuerySource):
         from pyathena.error import Error
         from pyathena.util import RetryConfig
 
+        # What it raises it logs as well, with the whole traceback.
+        logging.getLogger("pyathena").setLevel(logging.CRITICAL)
         deadline = time.monotonic() + self.timeout_s
         values = {"since": self._bound(since), "until": self._bound(until)}
 

@@ -12,6 +12,7 @@ from components import checks
 from components.bins import month_edges
 from components.errors import SourceError, SourceUnavailable
 from components.records import CandleRequest, Failure, Parsed, RawBatch, RawReply
+from components.series_checks import dead_after
 from components.sessions import length
 from components.steps.coverage import given_up, known_absent
 from components.steps.measuring import measure_rows
@@ -28,6 +29,21 @@ BATCH_MONTHS = 4
 
 # How far before a reply's first bar the checks look at what is stored.
 BARS_BEFORE = 100
+
+LAST_BARS = """
+select before.* from unnest(%(symbols)s::text[]) as wanted (symbol), lateral (
+    select distinct on (symbol, interval, ts)
+        symbol, interval, ts, open, high, low, close, volume, source, known_at
+    from all_candles
+    where symbol = wanted.symbol and interval = %(interval)s and ts < %(since)s
+      and known_at <= %(as_of)s
+    order by symbol desc, interval desc, ts desc, known_at desc limit %(n_bars)s
+) as before
+"""
+
+ANSWERED = """
+select key, symbol, since, until from raw_objects where key = any(%(keys)s::text[]) and status = 200
+"""
 
 DAY, YEAR = pd.Timedelta(days=1), pd.Timedelta(days=365.25)
 
@@ -192,7 +208,9 @@ def fetch(parts: Parts, requests: list[CandleRequest]) -> RawBatch:
         outcomes = list(parts.progress(asked, len(wanted), "fetching"))
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     fresh = [outcome for outcome in outcomes if isinstance(outcome, RawReply)]
-    parts.run.failures.extend(failures)
+    # A server that is away is away for each month of a data set: that is told once.
+    known = set(parts.run.failures)
+    parts.run.failures.extend(f for f in dict.fromkeys(failures) if f not in known)
     if fresh or failures:
         parts.lake.put_raw(RawBatch(parts.source.name, tuple(fresh), tuple(failures)))
     return RawBatch(parts.source.name, (*kept.values(), *fresh), tuple(failures))
@@ -268,28 +286,52 @@ def refine(parts: Parts, batch: RawBatch) -> Refined:
 def refine_parsed(parts: Parts, read: Sorted, beside: Executor | None = None) -> Refined:
     """Check what was parsed; files are written at once, or ``beside`` what comes next."""
     batch, parsed = read.batch, read.parsed
-    parts.run.failures.extend(read.failures)
+    known = set(parts.run.failures)
+    parts.run.failures.extend(f for f in dict.fromkeys(read.failures) if f not in known)
     objects = parts.lake.raw_rows(batch)
     parts.run.hashes.extend(objects["sha256"])
     none = pd.DataFrame()
     if not parsed or parts.source.traits.kind == "measures":
         return Refined(none, none, none, objects, measure_rows(parts, parsed))
-    requests = [reply.request for reply, _ in parsed]
-    step = length(parts.watch.interval)
-    stored = parts.warehouse.read(
-        CANDLES,
-        symbols=sorted({request.symbol for request in requests}),
-        interval=parts.watch.interval,
-        since=min(request.since for request in requests) - BARS_BEFORE * min(step, DAY / 2),
-        until=max(request.until for request in requests),
-        as_of=requests[0].as_of,
-    )
+    stored = _stored(parts, [reply.request for reply, _ in parsed])
     candles, actions, quarantine = checks.apply(parsed, stored, parts.calendars)
     if beside is None:
         parts.lake.put_candles(candles)
         return Refined(candles, actions, quarantine, objects, none)
     written = beside.submit(parts.lake.put_candles, candles)
     return Refined(candles, actions, quarantine, objects, none, written)
+
+
+def _stored(parts: Parts, requests: list[CandleRequest]) -> pd.DataFrame:
+    """The candles of the span asked for, and of each instrument the last ones before it."""
+    interval, as_of = parts.watch.interval, requests[0].as_of
+    step, since = length(interval), min(request.since for request in requests)
+    symbols = sorted({request.symbol for request in requests})
+    stored = parts.warehouse.read(
+        CANDLES,
+        symbols=symbols,
+        interval=interval,
+        since=since - BARS_BEFORE * min(step, DAY / 2),
+        until=max(request.until for request in requests),
+        as_of=as_of,
+    )
+    # Of a market that died long ago the last bars that were let in lie further back.
+    n_before = stored.loc[stored["ts"] < since, "symbol"].value_counts()
+    few = n_before.reindex(symbols, fill_value=0) <= dead_after(interval)
+    last = parts.warehouse.query(
+        LAST_BARS,
+        {
+            "symbols": list(few.index[few]),
+            "interval": interval,
+            "since": since.to_pydatetime(),
+            "as_of": as_of.to_pydatetime(),
+            "n_bars": BARS_BEFORE,
+        },
+    )
+    if last.empty:
+        return stored
+    both = pd.concat([last, stored], ignore_index=True)
+    return both.drop_duplicates(["symbol", "ts"], keep="last", ignore_index=True)
 
 
 def load(parts: Parts, refined: Refined) -> int:
@@ -308,7 +350,7 @@ def load(parts: Parts, refined: Refined) -> int:
         for table, rows in (
             (ACTIONS, refined.actions),
             (QUARANTINE, refined.quarantine),
-            (RAW_OBJECTS, refined.raw_objects),
+            (RAW_OBJECTS, _widened(parts, refined.raw_objects)),
         ):
             if len(rows):
                 parts.warehouse.upsert(table, rows)
@@ -321,3 +363,24 @@ def load(parts: Parts, refined: Refined) -> int:
         counts["measures_new"] = counts.get("measures_new", 0) + n_measures
     counts["rows_kept_aside"] = counts.get("rows_kept_aside", 0) + len(refined.quarantine)
     return n_new
+
+
+def _widened(parts: Parts, objects: pd.DataFrame) -> pd.DataFrame:
+    """Let the same bytes stand for all spans that they answered, if these adjoin.
+
+    What a file lacks of an earlier request is not forgotten when it answers a later one.
+    """
+    keys = list(objects.loc[objects["status"] == 200, "key"]) if len(objects) else []
+    earlier = parts.warehouse.query(ANSWERED, {"keys": keys})
+    if earlier.empty:
+        return objects
+    both = objects.merge(earlier, on=["key", "symbol"], how="left", suffixes=("", "_before"))
+    adjoin = (both["since_before"] <= both["until"]) & (both["until_before"] >= both["since"])
+    adjoin &= both["status"] == 200
+    since, until = (
+        both[["since", "since_before"]].min(axis=1),
+        both[["until", "until_before"]].max(axis=1),
+    )
+    return objects.assign(
+        since=both["since"].where(~adjoin, since), until=both["until"].where(~adjoin, until)
+    )

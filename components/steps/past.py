@@ -14,6 +14,7 @@ import pandas as pd
 from components.errors import (
     LakeError,
     RateLimited,
+    SettingsError,
     SourceError,
     SourceFormatError,
     SourceUnavailable,
@@ -119,7 +120,14 @@ def read_past(parts: Parts) -> Past:
     ------
     LakeError
         When it holds nothing of what is watched.
+    SettingsError
+        When the source has no candles.
     """
+    if parts.source.traits.kind == "measures":
+        raise SettingsError(
+            f"nothing to replay: {parts.source.name!r} gives payment volumes, and days are "
+            "replayed of candles alone. Name a source of candles with --source."
+        )
     keys = parts.lake.raw_manifests(parts.source.name, parts.watch.interval)
     gathered = _Gathered()
     for number, key in enumerate(parts.progress(keys, len(keys), "reading the raw layer")):
