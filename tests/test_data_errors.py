@@ -130,7 +130,7 @@ def test_a_label_is_not_known_to_a_run_of_an_earlier_instant(town):
 def test_a_fall_on_the_day_after_the_error_is_no_error(town, make_world):
     """A label is said of what was known: what comes later is judged, carried on or rebuilt."""
     say(town, "data-error", morning(ERROR_AT) + HOURS)
-    day(town, LAST, fall=0.06)
+    day(town, LAST, fall=0.12)
     (newest,) = town.query(
         "select verdict from verdicts where symbol = 'AAA' and ts = %(ts)s",
         ts=LAST.to_pydatetime(),
@@ -146,5 +146,5 @@ def test_a_fall_on_the_day_after_the_error_is_no_error(town, make_world):
 def test_a_fall_on_the_day_after_the_error_is_told(town):
     """It does not go on with an incident that never was."""
     say(town, "data-error", morning(ERROR_AT) + HOURS)
-    day(town, LAST, fall=0.06)
+    day(town, LAST, fall=0.12)
     assert town.alerts("anomaly")["ts"].tolist() == [ERROR_AT, LAST]

@@ -20,12 +20,12 @@ def candles_frame(ts: pd.DatetimeIndex, numbers: dict[str, np.ndarray]) -> pd.Da
     Where a provider states closes less their dividends, they are beside, as ``adj_close``.
     """
     empty = np.full(len(ts), np.nan)
-    names = [*NUMBERS, "adj_close"] if "adj_close" in numbers else NUMBERS
-    columns = {name: np.asarray(numbers.get(name, empty), dtype=float) for name in names}
+    columns = {name: np.asarray(numbers.get(name, empty), dtype=float) for name in NUMBERS}
+    beside = {name: numbers[name] for name in ("adj_close",) if name in numbers}
     # Years that no calendar knows are a slip of the pen, and no time.
     ts = ts.as_unit("us")
     ts = pd.DatetimeIndex(ts.where((ts >= EARLIEST) & (ts < LATEST)))
-    return pd.DataFrame({"ts": ts, **columns, "line": np.arange(len(ts))})
+    return pd.DataFrame({"ts": ts, **columns, "line": np.arange(len(ts)), **beside})
 
 
 def actions_frame(
