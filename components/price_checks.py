@@ -165,16 +165,37 @@ def _decimals(prices: Array) -> Array:
 
 
 def _close_before(rows: Rows, known: Known) -> Array:
-    """The adjusted close before each row; before a reply's first the last that is stored."""
+    """The adjusted close before each row.
+
+    Before a reply's first it is the last that is stored, or that of the reply before.
+    """
     before = rows.before(rows.adjusted_close)
-    stored = known.stored
-    if stored.n and len(rows):
-        firsts = np.flatnonzero(rows.starts)
-        reply = rows.reply[firsts]
+    if not len(rows):
+        return before
+    stored, firsts = known.stored, np.flatnonzero(rows.starts)
+    reply = rows.reply[firsts]
+    ts, close = _of_reply_before(rows, firsts)
+    if stored.n:
         place = stored.up_to(rows.replies.instrument[reply], rows.ts[firsts])
-        factor = later_ratios(reply, stored.ts[place], known.actions)
-        before[firsts] = np.where(place >= 0, stored.close[place] / factor, np.nan)
+        is_newer = (place >= 0) & (stored.ts[place] >= ts)
+        ts = np.where(is_newer, stored.ts[place], ts)
+        close = np.where(is_newer, stored.close[place], close)
+    before[firsts] = close / later_ratios(reply, ts, known.actions)
     return before
+
+
+def _of_reply_before(rows: Rows, firsts: Array) -> tuple[Array, Array]:
+    """When the instrument's reply before each reply ended, and its last close; NaN for none."""
+    ts, close = np.full(len(firsts), np.iinfo(np.int64).min), np.full(len(firsts), np.nan)
+    instrument = rows.replies.instrument[rows.reply[firsts]]
+    order = np.lexsort((rows.ts[firsts], instrument))
+    earlier, later = order[:-1], order[1:]
+    lasts = np.append(firsts[1:], len(rows)) - 1
+    is_before = instrument[earlier] == instrument[later]
+    is_before &= rows.ts[lasts[earlier]] < rows.ts[firsts[later]]
+    ts[later[is_before]] = rows.ts[lasts[earlier[is_before]]]
+    close[later[is_before]] = rows.close[lasts[earlier[is_before]]]
+    return ts, close
 
 
 def _is_near(ratio: Array, target: float) -> Array:
