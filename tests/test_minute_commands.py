@@ -221,6 +221,19 @@ def test_what_a_file_lacks_stays_known_when_more_of_it_is_wanted(make_world):
         assert server.asked == []
 
 
+def test_a_coin_that_died_a_month_ago_stays_dead(make_world):
+    """Of the still minutes an hour is let in, in however many backfills they come."""
+    frame = minutes("2024-02-20", 30 * 1440)
+    died = 5 * 1440
+    frame.loc[died:, ["open", "high", "low", "close"]] = frame.loc[died - 1, "close"]
+    frame.loc[died:, "volume"] = 0.0
+    with BinanceStandIn({NAMES[0]: frame}) as server:
+        world = of_binance(make_world(), server, NAMES[:1])
+        for span in (("2024-02-20", "2024-03-01"), ("2024-03-01", "2024-03-18")):
+            assert tremor(world, "backfill", "--since", span[0], "--until", span[1]).code == 0
+        assert len(stored(world)) == died + 60
+
+
 # Old minutes leave
 
 

@@ -318,6 +318,8 @@ def _stored(parts: Parts, requests: list[CandleRequest]) -> pd.DataFrame:
     # Of a market that died long ago the last bars that were let in lie further back.
     n_before = stored.loc[stored["ts"] < since, "symbol"].value_counts()
     few = n_before.reindex(symbols, fill_value=0) <= dead_after(interval)
+    if not few.any():
+        return stored
     last = parts.warehouse.query(
         LAST_BARS,
         {
