@@ -210,6 +210,18 @@ def test_no_money_is_lost_and_order_does_not_matter(rows, zone, random):
     pd.testing.assert_frame_equal(measures, again)
 
 
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.randoms())
+def test_a_sum_has_the_same_bits_in_any_order(amounts, random):
+    """Else a table that was written in another order would change every bin of a past month."""
+    series = pd.Series(["DE"] * len(amounts), dtype="str")
+    at = pd.DatetimeIndex([ts("2024-01-05")] * len(amounts)).as_unit("us")
+    first = Binning().measures(series, at, np.array(amounts), request_of())
+    random.shuffle(amounts)
+    again = Binning().measures(series, at, np.array(amounts), request_of())
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+    assert first["value"].sum() == pytest.approx(sum(amounts), abs=1e-6)
+
+
 def test_an_empty_bin_is_zero_or_absent_as_the_operator_says():
     """No payment in two hours is a fact in one business, and a gap in another."""
     row = ("DE", wall("2024-01-05 10:00:00"), 7.0)

@@ -104,8 +104,7 @@ def _filled(
     first = pd.concat([stored, paid]).groupby(level=0).min()
     tables = [bins.complete(found, spoken, tuple(map(str, first.index)), 0.0)]
 
-    is_earlier = paid < stored.reindex(paid.index).fillna(pd.Timestamp.max.tz_localize("UTC"))
-    earlier = paid[is_earlier]
+    earlier = paid[~(paid >= stored.reindex(paid.index))]
     if len(earlier):
         others = _others(parts, request, earlier.min()).difference(spoken)
         tables.append(bins.complete(found[:0], others, tuple(map(str, earlier.index)), 0.0))
