@@ -34,14 +34,14 @@ CREATE TABLE IF NOT EXISTS retired (
 
 TURN = """
 SELECT pg_advisory_xact_lock(hashtext(current_schema() || ' candles_intraday'), stripe)
-FROM unnest(%s) AS stripe
+FROM unnest(%s::int[]) AS stripe
 """
 
 ONE_MAKER = """
 SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' partitions', 0))
 """
 
-MISSING = "SELECT leaf FROM unnest(%s) AS leaf WHERE to_regclass(quote_ident(leaf)) IS NULL"
+MISSING = "SELECT leaf FROM unnest(%s::text[]) AS leaf WHERE to_regclass(quote_ident(leaf)) IS NULL"
 
 # Attaching lets others read and load meanwhile; CREATE TABLE ... PARTITION OF would not.
 MAKE_LEAF = """

@@ -11,6 +11,7 @@ import pytest
 
 from components.records import run_id
 from components.steps import retention
+from components.tables import CANDLES
 from components.wiring import open_parts
 from tests.binance_stand_in import BinanceStandIn, minutes
 from tests.minute_worlds import of_binance, processed, stored
@@ -238,32 +239,39 @@ def test_a_coin_that_died_a_month_ago_stays_dead(make_world):
 
 
 def test_old_minutes_leave_and_are_not_asked_for_again(make_world):
-    """Their hours and days stay; neither a run nor a backfill wants them back."""
+    """Their hours and days stay; neither a backfill nor a replay brings them back."""
     now = pd.Timestamp.now("UTC").floor("D") + pd.Timedelta(hours=1)
     first = (now - pd.Timedelta(days=70)).floor("D")
     frame = minutes(f"{first:%Y-%m-%d}", int((now - first) / MINUTE))
     with BinanceStandIn({NAMES[0]: frame}, published_until=now.floor("D")) as server:
         world = of_binance(make_world(), server, NAMES[:1], keep_minutes_days=5)
         world.settings["history_years"] = 75 / 365.25
-        span = ("backfill", "--since", f"{first:%Y-%m-%d}", "--until", f"{now:%Y-%m-%dT%H:%M}")
-        assert tremor(world, *span).code == 0
+        until = ("--until", f"{now:%Y-%m-%dT%H:%M}")
+        later = first + 20 * DAY
+        assert tremor(world, "backfill", "--since", f"{later:%Y-%m-%d}", *until).code == 0
         n_hours = len(world.query("select 1 from candles_hourly"))
         settings = world.read_settings()
         with open_parts(settings, now) as parts:
-            past = now - 2 * DAY
+            past, oldest = now - 2 * DAY, later + DAY
+            old = parts.warehouse.read(CANDLES, interval="1m", until=oldest)
             assert retention.retire(replace(parts, is_dry=True), now) == 0
             assert retention.retire(parts, past) == 0
             # This run is one of today, whatever time it is here.
             assert retention.retire(parts, now) >= 1
             since = parts.warehouse.minutes_since
-        assert stored(world)["ts"].min() == since >= first
+            # A load of nothing but old bars stores none, and is no error.
+            assert parts.warehouse.upsert(CANDLES, old) == 0 < len(old)
+        assert stored(world)["ts"].min() == since >= later
         assert since <= now - 5 * DAY
         assert len(world.query("select 1 from candles_hourly")) == n_hours
         (kept,) = json.loads(tremor(world, "status", "--json").out)["warehouse"]
         assert kept["minutes_since"] == f"{since:%Y-%m-%d %H:%M}"
         server.asked = []
-        assert tremor(world, *span).code == 0
+        assert tremor(world, "backfill", "--since", f"{first:%Y-%m-%d}", *until).code == 0
         assert server.asked == []
+        rows = stored(world)
+        assert tremor(world, "replay").code == 0
+        pd.testing.assert_frame_equal(stored(world), rows)
 
 
 # Polygon
