@@ -164,7 +164,7 @@ def _mark(axes: Axes, chart: Chart, at: int) -> None:
     middle = (max(chart.high) + min(chart.low)) / 2
     is_low = float(np.mean(chart.close[side] or chart.close)) > middle
     axes.annotate(
-        f"{chart.judged[:10]}: {price(close)}",
+        f"{_at(chart.judged, chart.ts)}: {price(close)}",
         (at, close),
         xytext=(0.03 if is_late else 0.97, 0.05 if is_low else 0.9),
         textcoords="axes fraction",
@@ -179,10 +179,14 @@ def _mark(axes: Axes, chart: Chart, at: int) -> None:
 def _ticks(axes: Axes, ts: Sequence[str]) -> None:
     """A few dates; the hour as well when the bars are shorter than a day."""
     n = len(ts)
-    is_intraday = len({label[11:16] for label in ts}) > 1
     places = sorted({round(share_ * (n - 1)) for share_ in (0, 1 / 3, 2 / 3, 1)})
-    labels = [ts[i][5:16].replace("T", " ") if is_intraday else ts[i][:10] for i in places]
-    axes.set_xticks(places, labels)
+    axes.set_xticks(places, [_at(ts[i], ts) for i in places])
+
+
+def _at(bar: str, ts: Sequence[str]) -> str:
+    """A bar's date; its month, day and time when the bars are shorter than a day."""
+    is_intraday = len({each[11:16] for each in ts}) > 1
+    return bar[5:16].replace("T", " ") if is_intraday else bar[:10]
 
 
 def _draw_scores(axes: Axes, chart: Chart) -> None:

@@ -75,7 +75,7 @@ def page(data: ReportData) -> str:
     return fill(
         "report.html.j2",
         summary=data.summary,
-        title=f"Tremor {moment(data.summary.as_of)}",
+        title=f"Tremor {moment(data.summary.as_of, data.settings.get('interval', '1d'))}",
         counts=_words(data.summary.counts),
         alerts=[_cards(alert, pictures) for alert, pictures in _charted(data.alerts)],
         n_anomalies=int((decided["verdict"] == "anomaly").sum()) if len(decided) else 0,

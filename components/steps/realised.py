@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from components.carried import Snapshot
+from components.sessions import length
 from components.steps.carrying import latest_ledger
 from components.steps.parts import Parts
 from components.words import counted
@@ -46,14 +47,18 @@ def carried_now(parts: Parts) -> Snapshot | None:
 def budget_in_words(parts: Parts) -> str:
     """Which rate was stated, and which was realised so far over how many instrument years."""
     rows = realised(parts, carried_now(parts))
-    stated = f"{parts.ensemble.alerts_per_year:g} alerts per instrument and year"
+    # As it was asked for: bars shorter than a day have a budget by the week.
+    is_short = length(parts.watch.interval) < pd.Timedelta(days=1)
+    span, in_year = ("week", 365.25 / 7) if is_short else ("year", 1.0)
+    stated = f"{parts.ensemble.alerts_per_year / in_year:.4g} alerts per instrument and {span}"
     if not parts.ensemble.keeps_budget:
         stated = f"none: {parts.ensemble.name} alerts by a rule of its own"
     years = float((rows["n_decided"] / rows["bars_per_year"].astype(float)).sum())
     if years == 0:
         return f"Stated: {stated}. Realised so far: nothing decided yet."
-    rate = rows["n_anomalies"].sum() / years
+    spans = years * in_year
+    rate = rows["n_anomalies"].sum() / spans
     return (
-        f"Stated: {stated}. Realised so far: {rate:.1f}, counted over {years:,.1f} "
-        f"instrument years of {counted(rows['symbol'].nunique(), 'instrument')}."
+        f"Stated: {stated}. Realised so far: {rate:.1f}, counted over {spans:,.1f} "
+        f"instrument {span}s of {counted(rows['symbol'].nunique(), 'instrument')}."
     )
