@@ -26,7 +26,9 @@ Names = Annotated[tuple[str, ...], NoDecode]
 
 
 def _interval(got: dict[str, Any]) -> str:
-    return "2h" if got.get("source") in OF_MEASURES else "1d"
+    source = got.get("source")
+    is_of_measures = source in OF_MEASURES or (source == "files" and got.get("measures_file"))
+    return "2h" if is_of_measures else "1d"
 
 
 def _is_short(got: dict[str, Any]) -> bool:
@@ -51,12 +53,15 @@ class Settings(BaseSettings):
             "sample), or a small watch list (yahoo, binance, polygon)."
         ),
     )
+    files_root: Path | None = Field(None, description="The folder that the files source reads.")
+    measures_file: Path | None = Field(
+        None, description="A TOML file that says what the tables of payments in `files` mean."
+    )
     interval: str = Field(
         default_factory=_interval,
         pattern="^[1-9][0-9]{0,3}[mhd]$",
         description="Length of a bar: 1m, 5m, 1h, 1d. Unset: 1d, and 2h for payment volumes.",
     )
-    files_root: Path | None = Field(None, description="The folder that the files source reads.")
     history_years: float = Field(
         default_factory=lambda got: 0.08 if _is_short(got) else 10.0,
         gt=0,
@@ -165,9 +170,6 @@ class Settings(BaseSettings):
 
     time_zone: str = Field(
         "UTC", description="Where the operator's days begin: payment bins are labelled in it."
-    )
-    measures_file: Path | None = Field(
-        None, description="A TOML file that says what the tables of payments in `files` mean."
     )
     measures_query: Path | None = Field(
         None, description="The SQL file that athena and sql run, with :since and :until."

@@ -140,7 +140,7 @@ def test_files_say_nothing_beyond_their_last_row(world):
     meaning.write_text('[shop]\nfiles = "shop*"\ntime = "at"\nvalue = "paid"\nseries = "land"\n')
     rows = {"at": ["2024-03-01 09:00", "2024-03-05 09:00"], "land": ["DE", "FR"], "paid": [1, 2]}
     world.put("shop", pd.DataFrame(rows))
-    summary = world.run(NOW, measures_file=meaning, interval="2h")
+    summary = world.run(NOW, measures_file=meaning)
     values = world.query(LATEST).set_index(["series", "ts"])["value"]
     assert list(values["DE"].index) == list(bins_of("2024-03-01 08:00", "2024-03-05 08:00"))
     assert list(values["FR"].index) == [utc("2024-03-05 08:00")]
@@ -382,7 +382,7 @@ def asked(request, world):
             '[payments]\nfiles = "payments.csv"\ntime = "paid_at"\nvalue = "amount"\n'
             'series = "country"\n'
         )
-        return {"source": "files", "measures_file": meaning, "interval": "2h"}
+        return {"source": "files", "measures_file": meaning}
     if request.param == "sql":
         shop = opened_shop(world, request.getfixturevalue("make_postgres_url")())
         shop.pay(*rows)

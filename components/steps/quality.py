@@ -284,7 +284,8 @@ def _measured(parts: Parts, as_of: pd.Timestamp, since: pd.Timestamp | None) -> 
         fate = np.where(np.isin(bars.ts, held), HELD, MISSING)
         fate[(fate == MISSING) & bars.in_grace] = IN_GRACE
         yield Bars(
-            " / ".join(map(str, name)),
+            # The only series of a data set has its name.
+            " / ".join(dict.fromkeys(map(str, name))),
             bars,
             fate,
             int(held.min()),

@@ -152,12 +152,14 @@ def _message(parts: Parts, alerts: tuple[Alert, ...], as_of: pd.Timestamp) -> Me
     stamp = as_of.isoformat()
     n_judged = len(parts.watch.symbols) - len({f.symbol for f in parts.run.failures})
     name = [alert.id for alert in alerts] or ["all clear", stamp]
+    is_measured = parts.source.traits.kind == "measures"
+    what = "data sets read" if is_measured else "instruments judged"
     return Message(
         id=digest(*name),
         as_of=stamp,
         alerts=alerts,
         budget=" ".join(filter(None, [budget_in_words(parts), _told_so_far(parts, as_of)])),
-        all_clear="" if alerts else f"all clear, {n_judged} instruments judged",
+        all_clear="" if alerts else f"all clear, {n_judged} {what}",
     )
 
 
