@@ -41,6 +41,7 @@ def daily(
         run(steps.keep, parts, carried, as_of)
 
         alerts = run(steps.tell, parts, as_of)
+        run(steps.retire, parts, as_of)  # minutes beyond what is kept leave
         return run(steps.close, parts, alerts)  # report, manifest, run record, heartbeat
 
 

@@ -13,6 +13,7 @@ A stamp is ``20240313T120000Z``. A manifest is written after the bodies that it 
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -161,10 +162,11 @@ class Lake:
         """
         return self._compact(_month_folder(interval, symbol, month))
 
-    def compact_all(self, interval: str) -> int:
-        """Merge wherever a month has several files; give how many files were merged."""
+    def compact_all(self, interval: str, least: int = 2) -> int:
+        """Merge wherever a month has ``least`` files or more; give how many files were merged."""
         keys = self.objects.list(f"processed/candles/interval={segment(interval)}/symbol=")
-        return sum(self._compact(folder) for folder in sorted({k.rpartition("/")[0] for k in keys}))
+        n_files = Counter(key.rpartition("/")[0] for key in keys)
+        return sum(self._compact(folder) for folder, n in sorted(n_files.items()) if n >= least)
 
     def _compact(self, folder: str) -> int:
         keys = self.objects.list(f"{folder}/")

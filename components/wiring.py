@@ -55,6 +55,8 @@ def open_parts(
     stamina.instrumentation.set_on_retry_hooks([_log_retry])
     source, second = _source(settings, settings.source), _second(settings)
     symbols = _symbols(settings, source)
+    if not (symbols or reads_only):
+        raise SettingsError("nothing to watch. Set TREMOR_SYMBOLS.")
     calendars = Calendars(settings.calendars)
     ensemble = Ensemble(settings.detectors, settings.budget, settings.quorum)
     judged = symbols if source.traits.kind == "candles" else ()
@@ -168,13 +170,17 @@ def _channels(settings: Settings, report: str) -> tuple[Channel, ...]:
 
 def _symbols(settings: Settings, source: Source) -> tuple[str, ...]:
     if source.traits.kind == "measures":
-        # What is watched are the data sets that were described to the source.
-        return tuple(sorted(source.symbols()))
+        # What is watched are the data sets that were described to the source, or some of them.
+        known = set(source.symbols())
+        if strange := sorted(set(settings.symbols) - known):
+            raise SettingsError(
+                f"TREMOR_SYMBOLS: no data set is called {strange[0]!r}. Known: "
+                f"{', '.join(sorted(known))}. Name some of them, or leave it unset for all."
+            )
+        return tuple(sorted(settings.symbols or known))
     symbols = settings.symbols or source.symbols() or WATCH_LISTS.get(source.name, ())
     for symbol in symbols:
         check_symbol(symbol)
-    if not symbols:
-        raise SettingsError("nothing to watch. Set TREMOR_SYMBOLS.")
     return tuple(sorted(set(symbols)))
 
 

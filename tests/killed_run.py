@@ -28,8 +28,8 @@ from tests.worlds import World
 BATCH = 3
 
 # Steps of a run over two batches: plan, twice (fetch, refine, load), compare, market, recall,
-# judge, record, keep, tell, close.
-N_STEPS = 15
+# judge, record, keep, tell, retire, close.
+N_STEPS = 16
 
 
 def die() -> None:

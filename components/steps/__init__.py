@@ -8,6 +8,7 @@ from components.steps.judging import judge, keep, recall, record
 from components.steps.market import market
 from components.steps.parts import Parts, Watch
 from components.steps.rebuild import replay
+from components.steps.retention import retire
 from components.steps.tell import tell
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "record",
     "refine",
     "replay",
+    "retire",
     "tell",
 ]

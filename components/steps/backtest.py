@@ -9,7 +9,7 @@ import pandas as pd
 
 from components.backtest import NOTED, TOLD, Outcome, schedule
 from components.errors import NotEnoughBars, SettingsError
-from components.records import Message, RunSummary
+from components.records import Message, RunSummary, run_id
 from components.steps.gather import fetch, load, plan, refine
 from components.steps.judging import judge_all
 from components.steps.labels_then import Ledgers, read_ledgers
@@ -110,8 +110,10 @@ def backtest(parts: Parts, scratch: Scratch, span: Span, *others: Parts) -> list
 
 
 def _real_runs(parts: Parts) -> list[pd.Timestamp]:
-    rows = parts.warehouse.read(RUNS, columns=["command", "as_of", "status"])
-    rows = rows[(rows["command"] == "run") & (rows["status"] == "finished")]
+    rows = parts.warehouse.read(RUNS, columns=["id", "as_of", "status"])
+    interval = parts.watch.interval
+    own = [run_id("run", interval, pd.Timestamp(as_of)) for as_of in rows["as_of"]]
+    rows = rows[(rows["id"] == own) & (rows["status"] == "finished")]
     return sorted(pd.Timestamp(t) for t in rows["as_of"].unique())
 
 
