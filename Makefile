@@ -36,6 +36,9 @@ lint: .venv/.dev  ## Style, types, import contracts, Dockerfile
 
 bench: .venv/.dev  ## The benchmarks; each prints ratios
 	@$(BIN)/python -m benchmarks.load_candles
+	@$(BIN)/python -m benchmarks.load_minutes
+	@$(BIN)/python -m benchmarks.parse_archive
+	@$(BIN)/python -m benchmarks.backfill_minutes
 	@$(BIN)/python -m benchmarks.judgement
 	@$(BIN)/python -m benchmarks.daily_run
 	@$(BIN)/python -m benchmarks.detection

@@ -1,6 +1,6 @@
 """A backfill of minute bars, end to end: archive -> raw lake -> Parquet -> PostgreSQL.
 
-    python -m benchmarks.backfill_minutes --months 12 --symbols 2
+    python -m benchmarks.backfill_minutes --months 24 --symbols 2
 
 A stand-in of Binance's archive (a process of its own on the loopback interface) answers
 ``python main.py backfill``, which loads an embedded PostgreSQL server in a temporary folder.
@@ -127,7 +127,7 @@ def plainly(url: str, database: str, symbols: list[str], until: pd.Timestamp) ->
 def main() -> None:
     """Read the arguments, run both ways, and print rows a second and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--months", type=int, default=12)
+    parser.add_argument("--months", type=int, default=24)
     parser.add_argument("--symbols", type=int, default=2)
     chosen = parser.parse_args()
     symbols, until = names(chosen.symbols), FIRST + pd.DateOffset(months=chosen.months)

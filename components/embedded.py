@@ -45,6 +45,8 @@ SERVER_OPTIONS = {
     "jit": "off",
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
     # A statement whose program was killed ends soon, and its locks with it.
     "client_connection_check_interval": "5s",
 }

@@ -43,12 +43,11 @@ SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' partitions',
 
 MISSING = "SELECT leaf FROM unnest(%s::text[]) AS leaf WHERE to_regclass(quote_ident(leaf)) IS NULL"
 
-# Attaching lets others read and load meanwhile; CREATE TABLE ... PARTITION OF would not.
-MAKE_LEAF = """
-CREATE TABLE {leaf} (LIKE {table});
-{index};
-ALTER TABLE {table} ATTACH PARTITION {leaf} FOR VALUES FROM ({first}) TO ({end})
-"""
+MAKE_LEAF = "CREATE TABLE {leaf} (LIKE {table}); {index}"
+
+# Attaching lets others read and load meanwhile; CREATE TABLE ... PARTITION OF would not. It
+# makes the key's index over what was copied before, at a third of the cost of row by row.
+ATTACH = "ALTER TABLE {table} ATTACH PARTITION {leaf} FOR VALUES FROM ({first}) TO ({end})"
 
 LEAVES = """
 SELECT child.relname FROM pg_inherits
@@ -130,24 +129,39 @@ def take_turn(cursor: Any, rows: pa.Table) -> None:
     cursor.execute(TURN, [stripes])
 
 
-def make_leaves(cursor: Any, leaves: Iterable[Table]) -> None:
-    """Make the partitions that are not there yet; two processes may do it at once."""
+def make_leaves(cursor: Any, leaves: Iterable[Table]) -> set[str]:
+    """Make the partitions that are not there yet, and name them; two processes may do it at once.
+
+    They are to be filled, and then attached.
+    """
     wanted = [leaf.name for leaf in leaves]
     cursor.execute(MISSING, [wanted])
     if cursor.rowcount:
         cursor.execute(ONE_MAKER)
         cursor.execute(MISSING, [wanted])
-    for (name,) in cursor.fetchall():
-        first, end = _bounds(name)
+    made = {name for (name,) in cursor.fetchall()}
+    for name in sorted(made):
         cursor.execute(
             pg.SQL(MAKE_LEAF).format(
                 leaf=pg.Identifier(name),
                 table=pg.Identifier(INTRADAY.name),
                 index=sql.create_known_at_index(replace(INTRADAY, name=name)),
-                first=pg.Literal(first) if first else pg.SQL("MINVALUE"),
-                end=pg.Literal(end) if end else pg.SQL("MAXVALUE"),
             )
         )
+    return made
+
+
+def attach(cursor: Any, leaf: Table) -> None:
+    """Make a filled table a partition; the key's index is made with it."""
+    first, end = _bounds(leaf.name)
+    cursor.execute(
+        pg.SQL(ATTACH).format(
+            leaf=pg.Identifier(leaf.name),
+            table=pg.Identifier(INTRADAY.name),
+            first=pg.Literal(first) if first else pg.SQL("MINVALUE"),
+            end=pg.Literal(end) if end else pg.SQL("MAXVALUE"),
+        )
+    )
 
 
 def retired_before(cursor: Any) -> pd.Timestamp | None:

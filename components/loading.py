@@ -60,9 +60,13 @@ def store_intraday(cursor: Any, parts: Sequence[pa.Table]) -> dict[str, int]:
     cursor.execute(sql.create_touched(INTRADAY, TOUCHED))
     for part in parts:
         pieces = intraday.by_leaf(part) if len(part) else []
-        intraday.make_leaves(cursor, [leaf for leaf, _ in pieces])
+        made = intraday.make_leaves(cursor, [leaf for leaf, _ in pieces])
         for leaf, piece in pieces:
-            count, is_straight = _stored(cursor, leaf, piece, TOUCHED)
+            count, is_straight = (
+                (_filled(cursor, leaf, piece), True)
+                if leaf.name in made
+                else _stored(cursor, leaf, piece, TOUCHED)
+            )
             grown[leaf.name] = grown.get(leaf.name, 0) + count
             if is_straight:
                 aggregates.add(cursor, piece)
@@ -103,6 +107,13 @@ def _stored(
         if not cursor.connection.closed and _is_sound(cursor):
             cursor.execute(AS_USUAL)
             cursor.execute(pg.SQL("DROP TABLE IF EXISTS {}, {}").format(STAGED, SPANS))
+
+
+def _filled(cursor: Any, leaf: Table, piece: pa.Table) -> int:
+    """Fill a partition that was just made, and attach it."""
+    copy_in(cursor, pg.Identifier(leaf.name), piece)
+    intraday.attach(cursor, leaf)
+    return len(piece)
 
 
 def _stage(cursor: Any, create: pg.Composable, name: pg.Identifier, rows: pa.Table) -> None:
