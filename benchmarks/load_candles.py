@@ -17,9 +17,10 @@ import pandas as pd
 import psycopg2
 
 from components.embedded import close_embedded, open_embedded
-from components.rows import CopySource, prepared
+from components.rows import prepared
 from components.tables import CANDLES
 from components.warehouse import Warehouse
+from components.warehouse.copying import CopySource
 
 SCHEMA = "tremor_benchmark"
 KNOWN_AT = pd.Timestamp("2025-01-01", tz="UTC")

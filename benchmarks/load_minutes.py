@@ -19,11 +19,10 @@ import pyarrow as pa
 import pyarrow.csv
 
 from benchmarks.load_candles import SCHEMA, timed, with_pandas, with_schema
-from components import binary_copy
 from components.embedded import close_embedded, open_embedded
 from components.rows import prepared
 from components.tables import CANDLES
-from components.warehouse import Warehouse
+from components.warehouse import Warehouse, binary_copy
 
 KNOWN_AT = pd.Timestamp("2025-01-01", tz="UTC")
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from components import rows, steps
-from components.connection import Connection
+from components import steps
 from components.steps import gather
 from components.steps.runner import Runner
-from components.warehouse import Warehouse
+from components.warehouse import Warehouse, copying
+from components.warehouse.connection import Connection
 from tests.worlds import World
 
 # So few instruments a batch, that a run has several.
@@ -118,7 +118,7 @@ def half_copied(table):
     """The server has half of the rows that go to ``table``."""
     wanted = []
 
-    class Half(rows.CopySource):
+    class Half(copying.CopySource):
         def read(self, size):
             piece = super().read(size)
             if wanted:
@@ -135,7 +135,7 @@ def half_copied(table):
 
         return called
 
-    rows.CopySource = Half
+    copying.CopySource = Half
     wrap(Warehouse, "upsert", noting)
 
 

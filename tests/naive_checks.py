@@ -1,4 +1,4 @@
-"""The data checks once more, slow and in plain pandas: the twin of components/checks.py.
+"""The data checks once more, slow and in plain pandas: the twin of components/checks.
 
 Only those that look at rows alone; later ones have their own tests.
 """

@@ -19,8 +19,8 @@ HOMES = {
     "massive": {"polygon_rest.py"},
     "matplotlib": {"charts.py"},
     "psycopg2": {
-        *("aggregates.py", "connection.py", "intraday.py", "loading.py", "rows.py"),
-        *("sql.py", "timescale.py", "warehouse.py"),
+        *("__init__.py", "aggregates.py", "connection.py", "copying.py", "intraday.py"),
+        *("loading.py", "sql.py", "timescale.py"),
     },
     "pyathena": {"athena.py"},
     "pydantic_settings": {"settings.py"},

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components import loading
-from components.rows import CopySource, prepared
+from components.rows import prepared
 from components.tables import CANDLES, DAILY, HOURLY, INTRADAY, known
+from components.warehouse import loading
+from components.warehouse.copying import CopySource
 from tests.minutes_made import HOUR, LATER, MINUTE, T0, frame, minute, minutes, same, summed
 from tests.terminal import hurry
 from tests.test_warehouse import candle, naive_upsert

@@ -4,9 +4,9 @@ import pandas as pd
 import psycopg2
 import pytest
 
-from components import sql
-from components.migrations import MIGRATIONS, VIEWS
 from components.tables import CHANNELS, INCIDENTS, MARKET, TABLES, VERDICTS
+from components.warehouse import sql
+from components.warehouse.migrations import MIGRATIONS, VIEWS
 from components.wiring import open_warehouse
 from tests.terminal import hurry, run_sql
 from tests.worlds import DAY, LAST, MORNING, history

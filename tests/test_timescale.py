@@ -6,9 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components import loading
 from components.tables import CANDLES, DAILY, HOURLY, known
-from components.warehouse import Warehouse
+from components.warehouse import Warehouse, loading
 from tests.minutes_made import HOUR, LATER, MINUTE, T0, frame, minute, minutes, same, summed
 from tests.terminal import run_sql
 from tests.test_intraday import stored_naively

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components import loading
 from components.errors import WarehouseError
 from components.tables import ALERTS, CANDLES, LABELS, MARKET, TABLES, VERDICTS, known
+from components.warehouse import loading
 
 T0 = pd.Timestamp("2024-03-01", tz="UTC")
 DAY = pd.Timedelta(days=1)

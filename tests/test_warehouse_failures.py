@@ -11,9 +11,9 @@ import psycopg2
 import pytest
 
 from components.errors import AnotherRunAtWork, SettingsError, WarehouseError
-from components.migrations import MIGRATIONS
 from components.tables import CANDLES, RUNS
 from components.warehouse import Warehouse
+from components.warehouse.migrations import MIGRATIONS
 from tests.test_warehouse import candle, frame, history
 
 VERSIONS = list(range(1, len(MIGRATIONS) + 1))

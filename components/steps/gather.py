@@ -10,9 +10,9 @@ import stamina
 
 from components import checks
 from components.bins import month_edges
+from components.checks.series_checks import dead_after
 from components.errors import SourceError, SourceUnavailable
 from components.records import CandleRequest, Failure, Parsed, RawBatch, RawReply
-from components.series_checks import dead_after
 from components.sessions import length
 from components.steps.coverage import given_up, known_absent
 from components.steps.measuring import measure_rows

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from psycopg2 import sql as pg
 
-from components import sql
-from components.rows import copy_in
 from components.tables import DAILY, HOURLY, INTRADAY, Table
+from components.warehouse import sql
+from components.warehouse.copying import copy_in
 
 MADE = pg.Identifier("pg_temp", "made")
 

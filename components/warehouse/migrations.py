@@ -6,9 +6,9 @@ databases that have its change already: write ``ADD COLUMN IF NOT EXISTS`` and t
 
 from typing import Any
 
-from components import intraday, sql
 from components.errors import WarehouseError
 from components.tables import CANDLES, CHANNELS, INCIDENTS, MARKET, MEASURES, TABLES, VERDICTS
+from components.warehouse import intraday, sql
 
 VIEWS = """
 CREATE VIEW candles_latest AS

@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from components.check_rows import PRICES, Array, Rows, later_ratios
-from components.stored_candles import Known
+from components.checks.arrays import PRICES, Array, Rows, later_ratios
+from components.checks.known import Known
 
 # A hundredfold error (pence for pounds) is seen beside the day's own move: 80 to 125 times.
 HUNDREDFOLD_SLACK = math.log(1.25)

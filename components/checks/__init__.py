@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
-from components import action_checks, price_checks, row_checks, series_checks
-from components.check_rows import (
+from components.checks import action_checks, price_checks, row_checks, series_checks
+from components.checks.arrays import (
     NO_TIME,
     PRICES,
     Array,
@@ -26,9 +26,9 @@ from components.check_rows import (
     as_index,
     gather,
 )
+from components.checks.known import Known
 from components.records import Parsed, RawReply
 from components.sessions import ALWAYS_OPEN, Calendars
-from components.stored_candles import Known
 from components.tables import ACTIONS, CANDLES, QUARANTINE
 
 Check = Callable[[Rows, Known], Array]

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2 import sql as pg
 
-from components import sql, timescale
 from components.tables import DAILY, HOURLY, INTRADAY, Table
+from components.warehouse import sql, timescale
 
 # Bars outside these years share two partitions, so that absurd dates cannot make thousands.
 FIRST_YEAR, END_YEAR = 1990, 2100

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from components.check_rows import Array, Rows
+from components.checks.arrays import Array, Rows
+from components.checks.known import Known
 from components.sessions import length
-from components.stored_candles import Known
 
 # Thin shares rest up to 26 sessions, and trade again; a halt of an hour is told.
 DEAD_BARS, DEAD_TIME = 30, pd.Timedelta(hours=1)

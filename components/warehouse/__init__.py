@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2 import sql as pg
 
-from components import intraday, loading, migrations, sql, timescale
-from components.connection import Connection
 from components.errors import WarehouseError
-from components.rows import apart, decoded, is_intraday, prepared, versions
+from components.rows import apart, is_intraday, prepared, versions
 from components.tables import CANDLES, INTRADAY, TABLES, Table
+from components.warehouse import intraday, loading, migrations, sql, timescale
+from components.warehouse.connection import Connection
+from components.warehouse.copying import decoded
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from components.check_rows import Array, Rows, key_of
+from components.checks.arrays import Array, Rows, key_of
 
 # A dividend of a tenth of the price must show in the price: a quarter of it at least.
 LARGE_DIVIDEND, SHOWN_SHARE = 0.10, 0.25

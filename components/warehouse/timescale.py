@@ -11,8 +11,8 @@ import pandas as pd
 import psycopg2
 from psycopg2 import sql as pg
 
-from components import sql
 from components.tables import INTRADAY
+from components.warehouse import sql
 
 DAY = pd.Timedelta(days=1)
 

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from components.check_rows import NO_TIME, Array, Replies, key_of
+from components.checks.arrays import NO_TIME, Array, Replies, key_of
 
 
 @dataclass(frozen=True)

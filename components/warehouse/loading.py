@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2 import sql as pg
 
-from components import aggregates, intraday, sql, timescale
-from components.rows import copy_in
 from components.tables import INTRADAY, Table
+from components.warehouse import aggregates, intraday, sql, timescale
+from components.warehouse.copying import copy_in
 
 # From so many rows on, reading the stored spans once is cheaper than one lookup a row.
 MANY = 50_000

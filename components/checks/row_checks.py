@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from components.check_rows import DAY, NO_TIME, PRICES, Array, Rows
-from components.stored_candles import Known
+from components.checks.arrays import DAY, NO_TIME, PRICES, Array, Rows
+from components.checks.known import Known
 
 # A share of Berkshire costs 1e6; of a meme coin 1e15 change hands in a day.
 LARGEST = 1e18
