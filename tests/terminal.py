@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import pandas as pd
 import psycopg2
 
 ROOT = Path(__file__).parents[1]
@@ -164,10 +165,18 @@ def _forked(job) -> list:
 
 def main() -> None:
     """Do one job a line, each in a child."""
-    # What every run imports; the children have it from here.
+    # What every run imports, compiles and looks up; the children have it from here.
     import components.charts
     import components.steps
     import components.wiring  # noqa: F401
+    from components.ensemble import Ensemble
+    from components.evaluation.assess import assess_null
+    from components.sessions import Calendars
+    from components.settings import Settings
+
+    Calendars().expected("AAA", "1d", *pd.to_datetime(["2024-01-01", "2024-02-01"], utc=True))
+    usual = Settings(_env_file=None)
+    assess_null(Ensemble(usual.detectors, usual.budget, usual.quorum), n_series=2, n_bars=400)
 
     for line in sys.stdin:
         print(json.dumps(_forked(json.loads(line))), flush=True)  # noqa: T201
