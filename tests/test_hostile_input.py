@@ -33,7 +33,7 @@ MISTAKES = {
     "an unknown source": (
         ["run", "--source", "yaho"],
         {},
-        ["no source is called 'yaho'", "files, sample, yahoo"],
+        ["no source is called 'yaho'", "files, polygon, sample, sql, yahoo"],
     ),
     "an unknown detector": ([], {"detectors": "crystal_ball"}, ["'crystal_ball'", "Known:"]),
     "an unknown calendar": ([], {"calendars": "AAA=XMOON"}, ["XMOON"]),
@@ -79,7 +79,6 @@ MISTAKES = {
     "a number that is none": ([], {"alerts_per_year": "many"}, ["TREMOR_ALERTS_PER_YEAR"]),
     "a budget that is not a number": ([], {"alerts_per_year": "nan"}, ["TREMOR_ALERTS_PER_YEAR"]),
     "no attempt": ([], {"attempts": 0}, ["TREMOR_ATTEMPTS"]),
-    "an interval that is not served": (["run", "--interval", "1h"], {}, ["TREMOR_INTERVAL"]),
     "a backfill the wrong way round": (
         ["backfill", "--since", "2024-02-01", "--until", "2024-01-01"],
         {},
@@ -101,6 +100,18 @@ def test_a_mistake_is_answered_with_one_line(name, tmp_path, postgres_server):
     assert seen.out == ""
     left = [path for path in (tmp_path / "var").rglob("*") if path.is_file()]
     assert left == []
+
+
+@pytest.mark.parametrize("interval", ["1h", "7d"])
+def test_bars_of_another_length_are_not_judged_as_if_they_were_of_this(
+    interval, tmp_path, postgres_server
+):
+    """Days asked for as hours or weeks: nothing is let in, and the line says what to set."""
+    world = World(tmp_path, postgres_server)
+    world.put("AAA", history("AAA", n_bars=30))
+    seen = tremor(world, "run", "--interval", interval)
+    assert seen.code == 3
+    assert f"its bars are 24 hours apart, which is not {interval}. Set TREMOR_INTERVAL" in seen.out
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from components.errors import InvalidSymbol, SettingsError, SourceFormatError, SymbolNotFound
 from components.records import CandleRequest, Parsed, RawReply
+from components.sessions import length
 from components.sources.base import Source, Traits, check_symbol
 from components.sources.chart import parse_chart
 from components.sources.sheets import parse_sheet
+
+# Fewer bars than these say nothing of their length.
+FEW_BARS = 10
+
+DAY = pd.Timedelta(days=1)
 
 # BTC-USD.csv.gz, FTT-USD__2021.csv, SOL_USDT_1h.parquet, WSU.DE.json
 FILE_NAME = re.compile(
@@ -208,9 +215,33 @@ def _reach(parsed: Parsed) -> pd.Timestamp:
 
 def _parse_file(body: bytes, name: str, request: CandleRequest) -> Parsed:
     body = unpacked(body, name, request.symbol)
-    if body.lstrip()[:1] == b"{":
-        return parse_chart(body, request.symbol, request.interval)
-    return parse_sheet(body, name, request.symbol, request.interval)
+    is_chart = body.lstrip()[:1] == b"{"
+    parsed = (
+        parse_chart(body, request.symbol, request.interval)
+        if is_chart
+        else parse_sheet(body, name, request.symbol, request.interval)
+    )
+    _require_interval(parsed.candles["ts"], name, request)
+    return parsed
+
+
+def _require_interval(ts: pd.Series, name: str, request: CandleRequest) -> None:
+    """Refuse a file whose bars are plainly of another length: it would be judged as this one."""
+    instants = np.unique(ts.dropna().to_numpy(dtype="datetime64[us]"))
+    if len(instants) < FEW_BARS:
+        return
+    steps = np.diff(instants)
+    usual, least = pd.Timedelta(np.median(steps)), pd.Timedelta(steps.min())
+    wanted = length(request.interval)
+    # Days have weekends; shorter bars may be rare, but not one a day.
+    farthest = max(5 * wanted, DAY)
+    if usual < wanted or least >= farthest:
+        raise SourceFormatError(
+            f"{name}: its bars are {usual / pd.Timedelta(hours=1):g} hours apart, which is not "
+            f"{request.interval}. Set TREMOR_INTERVAL to their length, or write it into the "
+            f"name: {request.symbol}_1h.csv.",
+            request.symbol,
+        )
 
 
 def unpacked(body: bytes, name: str, symbol: str) -> bytes:
