@@ -213,6 +213,8 @@ class Calendars:
     overrides : Mapping of str to str, optional
         Calendar names by symbol, for instruments whose name does not tell: those of the
         package exchange_calendars (``XNYS``, ``XLON``, ``24/7``, ...).
+    of_venue : str, optional
+        The calendar of everything that the venue lists, whatever it is called.
 
     Raises
     ------
@@ -221,6 +223,7 @@ class Calendars:
     """
 
     overrides: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    of_venue: str = ""
 
     def __post_init__(self) -> None:
         if not self.overrides:
@@ -236,6 +239,8 @@ class Calendars:
         """Name the calendar of ``symbol``; a name that tells nothing trades in New York."""
         if symbol in self.overrides:
             return self.overrides[symbol]
+        if self.of_venue:
+            return self.of_venue
         if COIN.match(symbol):
             return ALWAYS_OPEN
         if symbol.endswith("=X"):

@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     second_source: str = Field(
         "", description="Another source to compare the first with: files, binance, ... Unset: none."
     )
+    second_names: Annotated[dict[str, str], NoDecode] = Field(
+        {}, description="What the second calls an instrument: `BTC-USD=BTCUSDT`. Unset: the same."
+    )
     tolerance: float = Field(
         0.01,
         gt=0,
@@ -218,14 +221,14 @@ class Settings(BaseSettings):
             raise ValueError("a gateway's address holds no user or password: it is printed")
         return value
 
-    @field_validator("calendars", mode="before")
+    @field_validator("calendars", "second_names", mode="before")
     @classmethod
     def _paired(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         if any(not sign or not name.strip() for _, sign, name in pairs):
-            raise ValueError("write it as SYMBOL=CALENDAR,SYMBOL=CALENDAR")
+            raise ValueError("write it as SYMBOL=VALUE,SYMBOL=VALUE")
         return {symbol.strip(): name.strip() for symbol, _, name in pairs}
 
     @property

@@ -57,7 +57,7 @@ def open_parts(
     symbols = _symbols(settings, source)
     if not (symbols or reads_only):
         raise SettingsError("nothing to watch. Set TREMOR_SYMBOLS.")
-    calendars = Calendars(settings.calendars)
+    calendars = Calendars(settings.calendars, source.traits.calendar)
     ensemble = Ensemble(settings.detectors, settings.budget, settings.quorum)
     judged = symbols if source.traits.kind == "candles" else ()
     for per_year in {calendars.bars_per_year(symbol, settings.interval) for symbol in judged}:
@@ -83,6 +83,7 @@ def open_parts(
                 grace=pd.Timedelta(hours=settings.grace_hours),
                 zone=settings.time_zone,
                 tolerance=settings.tolerance,
+                second_names=settings.second_names,
                 keep_minutes_days=settings.keep_minutes_days,
                 empty_is_zero=settings.measures_empty == "zero",
                 attempts=settings.attempts,

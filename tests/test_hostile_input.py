@@ -151,3 +151,15 @@ def test_a_cell_of_ten_megabytes_is_kept_aside_and_cut_short(world):
     kept = world.query("select check_name, length(row_text::text) as n from quarantine")
     assert "no_time" in set(kept["check_name"])
     assert kept["n"].max() < 10_000
+
+
+def test_a_list_of_numbers_on_one_line_is_refused_at_once(tmp_path, postgres_server):
+    """Not after minutes of making a column of each."""
+    world = World(tmp_path, postgres_server)
+    world.put("AAA", history("AAA", n_bars=30))
+    (world.files / "BBB.csv").write_text(
+        "[" + ",".join("[1700000000000,64000.25]" for _ in range(200_000))
+    )
+    seen = tremor(world, "run")
+    assert seen.code == 3
+    assert "BBB.csv: its first line has 5000 cells or more, so it is no header" in seen.out

@@ -385,3 +385,17 @@ def test_minutes_by_massives_flat_files(make_world, flat_files):
     """The same by files, without the API."""
     access = {"polygon_flat_key": "AKflat01", "polygon_flat_secret": "flat/secret+01"}
     exercised(of_polygon(make_world(), polygon_flat_url=flat_files, **access), lambda: 0)
+
+
+@pytest.mark.parametrize("name", ["BTCEUR", "TUSDT"])
+def test_whatever_a_coin_is_called_its_venue_never_closes(make_world, name):
+    """Every minute over New Year is there, and regular: it is no stock of New York."""
+    until = pd.Timestamp("2025-01-02 12:00", tz="UTC")
+    frame = minutes("2024-12-30 12:00", 4320, price=50)
+    with BinanceStandIn({name: frame}, published_until=until.floor("D")) as server:
+        world = of_binance(make_world(), server, [name], history_years=3 / 365.25)
+        assert tremor(world, "run", "--as-of", f"{until:%Y-%m-%dT%H:%M}").code == 0
+        (row,) = world.query(
+            "select count(*) as n, count(hours) as marked from candles_intraday"
+        ).to_dict("records")
+    assert row == {"n": 4320, "marked": 0}

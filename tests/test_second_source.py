@@ -119,3 +119,14 @@ def test_replay_after_a_dispute_tells_nothing_again(town, frame):
     assert notes(town) == told
     assert tremor(town, *RUN).code == 0
     assert len(town.messages()) == n_mails
+
+
+def test_a_second_source_with_other_names_is_asked_by_its_own(town, frame):
+    """By the setting; without it the run says that nothing was compared, once."""
+    (file,) = town.files.glob(f"{NAME}*")
+    file.rename(file.with_name(file.name.replace(NAME, "OTHER")))
+    seen = tremor(town, *RUN)
+    assert seen.code == 3
+    assert f"files: knows none of {NAME}. Set TREMOR_SECOND_NAMES" in seen.out
+    again = tremor(town, *RUN, second_names=f"{NAME}=OTHER")
+    assert f"bars compared {N_BARS:,}" in again.out

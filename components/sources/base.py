@@ -27,11 +27,14 @@ class Traits:
         What it means when a complete reply lacks a bar that should exist: "missing" (asked for
         again), "no trade" (the provider gives no bar without one), "venue down" (the venue
         writes a bar even when nobody trades) or, of measures, "no payment" (a value of zero).
+    calendar : str, default=""
+        The calendar of everything that it lists; "" where an instrument's name tells.
     """
 
     kind: str = "candles"
     at_once: int = 1
     absent: str = "missing"
+    calendar: str = ""
 
 
 class Source(Protocol):

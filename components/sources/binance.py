@@ -8,7 +8,7 @@ import pandas as pd
 
 from components.errors import SettingsError
 from components.records import CandleRequest, Parsed, RawReply
-from components.sessions import length
+from components.sessions import ALWAYS_OPEN, length
 from components.sources import vision
 from components.sources.base import Traits, check_symbol
 from components.sources.binance_search import Search
@@ -61,7 +61,7 @@ class Binance:
     web: Web = field(default_factory=Web)
     clock: Callable[[], pd.Timestamp] = _now
     name: str = "binance"
-    traits: ClassVar[Traits] = Traits(at_once=8, absent="venue down")
+    traits: ClassVar[Traits] = Traits(at_once=8, absent="venue down", calendar=ALWAYS_OPEN)
 
     def symbols(self) -> tuple[str, ...]:
         """Binance has thousands; which of them are wanted it cannot tell."""

@@ -116,7 +116,7 @@ class Polygon:
     flat: FlatFiles | None = None
     clock: Callable[[], pd.Timestamp] = _now
     name: str = "polygon"
-    traits: ClassVar[Traits] = Traits(at_once=4, absent="no trade")
+    traits: ClassVar[Traits] = Traits(at_once=4, absent="no trade", calendar="XNYS")
 
     def symbols(self) -> tuple[str, ...]:
         """Massive has every US stock; the watch list chooses."""

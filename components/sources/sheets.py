@@ -63,6 +63,10 @@ def parse_sheet(body: bytes, where: str, symbol: str, interval: str) -> Parsed:
         raise SourceFormatError(f"{where}: {trouble}", symbol) from None
 
 
+# A table of instruments side by side is wide; a list of numbers on one line is no table.
+MOST_COLUMNS = 5000
+
+
 class SheetTrouble(Exception):
     """What is wrong with a table; the caller knows the file's name."""
 
@@ -101,6 +105,11 @@ def _delimited(text: str, symbol: str) -> tuple[pd.DataFrame, int]:
         raise SheetTrouble("empty. Expected a header line with a date and Open, High, Low, Close.")
     lines = head[:10_000].splitlines()
     delimiter = max(",;\t|", key=lines[0].count)
+    if head.partition("\n")[0].count(delimiter) >= MOST_COLUMNS:
+        raise SheetTrouble(
+            f"its first line has {MOST_COLUMNS} cells or more, so it is no header. Expected a "
+            "header line with a date and Open, High, Low, Close."
+        )
     skipped = text[: len(text) - len(head)].count("\n")
     try:
         table = pd.read_csv(

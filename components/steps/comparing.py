@@ -39,9 +39,9 @@ def compare_with(
     and the second source's row goes to the quarantine under ``sources_disagree`` with both
     values. Its replies are kept in the raw lake.
 
-    Instruments go by the same name in both sources; one that the second does not know is not
-    compared, nor is a bar that it does not have. A second source that fails is noted among the
-    run's failures, and stops nothing.
+    An instrument that the second does not know, by its name or by that of the setting, is not
+    compared, nor is a bar that it does not have. A second source that fails, or knows none of
+    them, is noted among the run's failures, and stops nothing.
 
     Parameters
     ----------
@@ -60,15 +60,20 @@ def compare_with(
         requests = _requests(parts, second, own, as_of)
     except TremorError as error:
         parts.run.failures.append(Failure(second.name, f"{OF_SECOND}{_kind(error)}", str(error)))
-        requests = []
+        return _nothing()
+    if own.empty:
+        return _nothing()
     if not requests:
-        return pd.DataFrame(columns=list(QUARANTINE.columns))
+        parts.run.failures.append(_stranger(parts, second, own))
+        return _nothing()
     # Failures of the second source must not count as the first one's.
     run = RunSummary(parts.run.id, parts.run.command, as_of)
     beside = replace(parts, source=second, run=run)
     batch = fetch(beside, requests)
     read = parse(beside, batch)
     failures = [f for f in (*batch.failures, *read.failures) if f.kind != "SymbolNotFound"]
+    if not read.parsed and not failures:
+        parts.run.failures.append(_stranger(parts, second, own))
     parts.run.failures.extend(
         Failure(f.symbol, f"{OF_SECOND}{f.kind}", f"{second.name}: {f.message}") for f in failures
     )
@@ -80,6 +85,17 @@ def compare_with(
     counts["bars_compared"] = counts.get("bars_compared", 0) + len(pairs)
     counts["bars_disagree"] = counts.get("bars_disagree", 0) + len(rows)
     return rows
+
+
+def _stranger(parts: Parts, second: Source, own: pd.DataFrame) -> Failure:
+    """Nothing was compared, for the second source knows no instrument by these names."""
+    names = [parts.watch.second_names.get(name, name) for name in own["symbol"].unique()]
+    message = f"{second.name}: knows none of {', '.join(names[:5])}. Set TREMOR_SECOND_NAMES."
+    return Failure(second.name, f"{OF_SECOND}SymbolNotFound", message)
+
+
+def _nothing() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(QUARANTINE.columns))
 
 
 def _kind(error: TremorError) -> str:
@@ -101,9 +117,10 @@ def _requests(
     spans = own.groupby("symbol")["ts"].agg(["min", "max"])
     requests: list[CandleRequest] = []
     for symbol, since, last in spans.itertuples():
-        if not listed or symbol in listed:
+        name = parts.watch.second_names.get(symbol, symbol)
+        if not listed or name in listed:
             until = min(last + length(interval), as_of)
-            requests += second.pieces(CandleRequest(symbol, interval, since, until, as_of))
+            requests += second.pieces(CandleRequest(name, interval, since, until, as_of))
     return requests
 
 
@@ -115,6 +132,8 @@ def _pairs(parts: Parts, parsed: list[tuple[RawReply, Parsed]], own: pd.DataFram
     of_replies = pd.concat([_lines(reply, one) for reply, one in parsed], ignore_index=True)
     keys = ["symbol", "interval", "ts"]
     of_second = good[[*keys, "close", "source"]].merge(of_replies, on=keys)
+    own_names = {name: symbol for symbol, name in parts.watch.second_names.items()}
+    of_second["symbol"] = of_second["symbol"].replace(own_names)
     both = own[[*keys, "close", "source"]].merge(of_second, on=keys, suffixes=("", "_second"))
     return both.drop_duplicates(keys, keep="last", ignore_index=True)
 
@@ -131,7 +150,7 @@ def _lines(reply: RawReply, parsed: Parsed) -> pd.DataFrame:
 
 def _quarantined(apart: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
     if apart.empty:
-        return pd.DataFrame(columns=list(QUARANTINE.columns))
+        return _nothing()
     values = apart[["close_second", "source", "close"]].itertuples(index=False)
     texts = [
         json.dumps({"close": second, "first_source": name, "first_close": first})

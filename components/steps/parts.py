@@ -1,6 +1,6 @@
 """What the steps work with: the open stores and channels, and what is watched."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -37,7 +37,8 @@ class Watch:
     """What is watched, and with how much patience.
 
     In ``zone`` the operator's days begin; ``empty_is_zero`` where no payment is a payment of 0.
-    ``tolerance`` is how far the closes of two sources may lie apart, a fraction.
+    ``tolerance`` is how far the closes of two sources may lie apart, a fraction;
+    ``second_names`` what the second calls an instrument, where it is another name.
     """
 
     symbols: tuple[str, ...]
@@ -50,6 +51,7 @@ class Watch:
     zone: str = "UTC"
     empty_is_zero: bool = True
     tolerance: float = 0.01
+    second_names: Mapping[str, str] = field(default_factory=dict)
     keep_minutes_days: int = 0
 
 
