@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import threading
+import time
 from dataclasses import replace
 
 import boto3
@@ -399,3 +401,28 @@ def test_whatever_a_coin_is_called_its_venue_never_closes(make_world, name):
             "select count(*) as n, count(hours) as marked from candles_intraday"
         ).to_dict("records")
     assert row == {"n": 4320, "marked": 0}
+
+
+def test_eight_files_are_under_way_at_once(make_world):
+    """Of one coin too, and never more."""
+    since, until = (pd.Timestamp(day, tz="UTC") for day in ("2023-01-01", "2024-01-01"))
+    frame = minutes(f"{since:%Y-%m-%d}", 365 * 24, price=50)
+    frame["ts"] = pd.date_range(since, until, freq="h", inclusive="left").as_unit("us")
+    with BinanceStandIn({"AAAUSDT": frame}, interval="1h", published_until=until) as server:
+        answer, lock, under_way, most = server.reply, threading.Lock(), [], [0]
+
+        def reply(path):
+            with lock:
+                under_way.append(path)
+                most[0] = max(most[0], len(under_way))
+            time.sleep(0.2)
+            with lock:
+                under_way.remove(path)
+            return answer(path)
+
+        server.reply = reply
+        world = of_binance(make_world(), server, ["AAAUSDT"], interval="1h")
+        span = ("--since", f"{since:%Y-%m-%d}", "--until", f"{until:%Y-%m-%d}")
+        assert tremor(world, "backfill", *span).code == 0
+    assert most == [8]
+    assert len(stored(world)) == len(frame)

@@ -16,9 +16,9 @@ from components.sources.binance_web import Places, Web
 
 INTERVALS: Final = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
 
-# A piece is cut so that it holds a month of minutes, or up to a year of longer bars.
-BARS_A_PIECE = 45_000
-LONGEST_MONTH, MONTHS_A_PIECE = pd.Timedelta(days=31), 12
+# A piece is a month, one file of the archive, so that many are under way at once; of days it is
+# a year.
+DAY, MONTHS_OF_DAYS = pd.Timedelta(days=1), 12
 
 
 def _now() -> pd.Timestamp:
@@ -68,13 +68,12 @@ class Binance:
         return ()
 
     def pieces(self, request: CandleRequest) -> tuple[CandleRequest, ...]:
-        """Cut at the ends of months, by the calendar, into at most 45 000 bars or a year.
+        """Cut at the ends of months, of daily bars at the ends of years.
 
         The cuts do not hang on where the request begins, so a repeated backfill makes the same
         inner pieces.
         """
-        step = _step(request.interval)
-        n_months = min(MONTHS_A_PIECE, max(1, int(BARS_A_PIECE * step / LONGEST_MONTH)))
+        n_months = 1 if _step(request.interval) < DAY else MONTHS_OF_DAYS
         since, cut = request.since, []
         while since < request.until:
             month = (since.year * 12 + since.month - 1) // n_months * n_months + n_months

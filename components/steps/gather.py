@@ -22,7 +22,7 @@ from components.tables import ACTIONS, CANDLES, MEASURES, QUARANTINE, RAW_OBJECT
 
 # Replies fetched, checked and loaded together, and the bars that they may hold: a killed run
 # loses no more than these, and memory is bounded by them.
-BATCH, BATCH_BARS = 500, 200_000
+BATCH, BATCH_BARS = 500, 360_000
 
 # Months of payments fetched together: each may be a query that costs money.
 BATCH_MONTHS = 4
