@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from components.calendar_chart import Strip, strip_of, strips_svg, swatch_svg
 from components.templates import fill
-from components.words import bar_word, clean, counted, moment, times
+from components.words import UNTIMED, bar_word, clean, counted, moment, times
 
 # A page opens in a blink: so many rows of a table, gaps, and years of instruments drawn.
 MAX_ROWS = 500
@@ -59,7 +59,9 @@ class Quality:
         first.
     aside : DataFrame
         check_name, symbol, n_bars, first: bars that failed a check; one that comes again counts
-        once.
+        once. ``first`` is NaT where they are rows without a time.
+    zone : str
+        On whose clock bars are named: of measures the operator's.
     """
 
     as_of: pd.Timestamp
@@ -72,6 +74,17 @@ class Quality:
     days: pd.DataFrame
     gaps: pd.DataFrame
     aside: pd.DataFrame
+    zone: str = "UTC"
+
+    @property
+    def bar(self) -> str:
+        """What one step of the time axis is called."""
+        return "bin" if self.kind == "measures" else "bar"
+
+    @property
+    def clock(self) -> str:
+        """On whose clock the bins begin, in a sentence; of candles it goes without saying."""
+        return f"Bins begin by the clock of {self.zone}." if self.kind == "measures" else ""
 
 
 def as_json(quality: Quality) -> dict[str, Any]:
@@ -90,6 +103,7 @@ def as_json(quality: Quality) -> dict[str, Any]:
         "source": quality.source,
         "kind": quality.kind,
         "absent_means": quality.absent,
+        "time_zone": quality.zone,
         **{
             name: json.loads(table.to_json(orient="records", date_format="iso"))
             for name, table in tables.items()
@@ -103,7 +117,7 @@ def text_table(quality: Quality) -> str:
     columns = _columns(quality)
     rows = [tuple(columns), *_cells(shown, columns)]
     widths = [max(len(row[n]) for row in rows) for n in range(len(columns))]
-    lines = [_title(quality)]
+    lines = [_title(quality), *filter(None, [quality.clock])]
     lines += ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
     more = len(quality.symbols) - len(shown)
     lines += [f"and {more:,} more, none worse than these; the page has them"] if more else []
@@ -121,7 +135,7 @@ def text_table(quality: Quality) -> str:
 
 def page(quality: Quality) -> str:
     """The page: the table, the calendar picture, the longest gaps, the rows kept aside."""
-    return fill("quality.html.j2", title=_title(quality), quality=section(quality))
+    return fill("quality.html.j2", title=_title(quality), quality=section(quality), bar=quality.bar)
 
 
 def section(quality: Quality) -> dict[str, Any]:
@@ -136,6 +150,7 @@ def section(quality: Quality) -> dict[str, Any]:
         ],
         "more": len(quality.symbols) - len(shown),
         "explained": _explained(quality),
+        "clock": quality.clock,
         "gaps": _gaps(quality),
         "aside": _aside(quality),
         **_pictures(quality),
@@ -152,8 +167,9 @@ def _title(quality: Quality) -> str:
 
 def _explained(quality: Quality) -> str:
     """What the columns mean, of those that are shown."""
-    said = "Due are the bars that should exist by the calendar, from the first one held on; "
-    said += "a bar is missing when it is due and neither held nor known to be absent"
+    bar = quality.bar
+    said = f"Due are the {bar}s that should exist by the calendar, from the first one held on; "
+    said += f"a {bar} is missing when it is due and neither held nor known to be absent"
     means = {
         "no trade": "nobody traded in it, as the provider gives no bar without a trade",
         "venue down": "the venue was down, as it writes a bar even when nobody trades",
@@ -161,19 +177,19 @@ def _explained(quality: Quality) -> str:
     if quality.absent in means:
         said += f"; one that the provider's complete reply lacks means that {means[quality.absent]}"
     if quality.symbols["n_refused"].any():
-        said += ". Refused are missing bars that came and failed a check"
+        said += f". Refused are missing {bar}s that came and failed a check"
     if quality.symbols["n_extended"].any():
         said += ". Bars of extended hours are never due, and counted apart"
-    return f"{said}. The gap is the longest one, in bars."
+    return f"{said}. The gap is the longest one, in {bar}s."
 
 
 def _columns(quality: Quality) -> dict[str, Callable[[Any], str]]:
     """Headers, each with what makes its cell of a row; columns of nothing are left out."""
-    interval, symbols = quality.interval, quality.symbols
+    symbols = quality.symbols
     columns: dict[str, Callable[[Any], str]] = {
         "series" if quality.kind == "measures" else "symbol": lambda row: clean(row["symbol"], 32),
-        "first": lambda row: _when(row["first"], interval),
-        "last": lambda row: _when(row["last"], interval),
+        "first": lambda row: _when(row["first"], quality),
+        "last": lambda row: _when(row["last"], quality),
         "due": lambda row: f"{row['n_expected']:,}",
         "held": lambda row: _share(row["n_held"], row["n_expected"]),
         "missing": lambda row: f"{row['n_missing']:,}",
@@ -217,8 +233,11 @@ def _share(n: int, total: int) -> str:
     return f"{min(100 * n / total, 99.99):.2f} %"
 
 
-def _when(ts: Any, interval: str) -> str:
-    return "none" if pd.isna(ts) else moment(ts, interval).removesuffix(" UTC")
+def _when(ts: Any, quality: Quality) -> str:
+    """A bar's open without its zone, which is named once, or is UTC."""
+    if pd.isna(ts):
+        return "none"
+    return moment(ts, quality.interval, quality.zone).removesuffix(f" {quality.zone}")
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
@@ -233,11 +252,11 @@ def _gaps(quality: Quality) -> list[dict[str, str]]:
     """The longest gaps in words; one that several instruments share is told once."""
     key = ["n_bars", "first", "last", "what"]
     shared = quality.gaps.groupby(key, sort=False)["symbol"].agg(symbol="first", n="size")
-    unit = "bin" if quality.kind == "measures" else bar_word(quality.interval)
+    unit = quality.bar if quality.kind == "measures" else bar_word(quality.interval)
     unit = "session" if unit == "day" else unit
     return [
         {
-            "when": _span(row["first"], row["last"], quality.interval),
+            "when": _span(row["first"], row["last"], quality),
             "size": counted(row["n_bars"], unit),
             "what": row["what"],
             "who": _and_others(row["symbol"], row["n"]),
@@ -246,8 +265,8 @@ def _gaps(quality: Quality) -> list[dict[str, str]]:
     ]
 
 
-def _span(first: Any, last: Any, interval: str) -> str:
-    since, until = (_when(each, interval) for each in (first, last))
+def _span(first: Any, last: Any, quality: Quality) -> str:
+    since, until = (_when(each, quality) for each in (first, last))
     return since if since == until else f"{since} to {until}"
 
 
@@ -261,13 +280,15 @@ def _aside(quality: Quality) -> list[dict[str, str]]:
     for name, rows in quality.aside.groupby("check_name", sort=False):
         most = rows.sort_values(["n_bars", "symbol"], ascending=[False, True], kind="stable")
         first = rows.sort_values("first", kind="stable").iloc[0]
+        is_timed = not pd.isna(first["first"])
+        when = _when(first["first"], quality) if is_timed else UNTIMED
         told = ", ".join(f"{clean(s, 32)} {n:,}" for s, n in _first(most))
         rest = len(most) - 5
         found.append(
             {
                 "check_name": clean(str(name), 40),
-                "size": counted(int(rows["n_bars"].sum()), "bar"),
-                "first": f"{clean(first['symbol'], 32)} {_when(first['first'], quality.interval)}",
+                "size": counted(int(rows["n_bars"].sum()), quality.bar if is_timed else "row"),
+                "first": f"{clean(first['symbol'], 32)} {when}",
                 "who": told + (f" and {counted(rest, 'other')}" if rest > 0 else ""),
             }
         )
@@ -300,7 +321,7 @@ def _pictures(quality: Quality) -> dict[str, Any]:
         "drawn": len(names),
         "not_drawn": len(quality.symbols) - len(names),
         "legend": [
-            (Markup(swatch_svg(state)), state, words)  # noqa: S704
+            (Markup(swatch_svg(state)), state, words.replace("bar", quality.bar))  # noqa: S704
             for state, words in STATES.items()
             if state in seen
         ],

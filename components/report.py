@@ -40,7 +40,8 @@ class ReportData:
     bars_per_year : float
         For the rows of ``realised`` that do not say it.
     quality : Quality, optional
-        The last weeks' bars, of the instruments with the most trouble.
+        The last weeks' bars, of the instruments with the most trouble; it says as well whether
+        they are bins of measures, and on whose clock.
     """
 
     summary: RunSummary
@@ -72,6 +73,7 @@ def page(data: ReportData) -> str:
     decided, undecided = _split(data.verdicts)
     years = by_year(data.realised, data.bars_per_year)
     symbols = by_symbol(data.realised, data.bars_per_year)
+    is_measured = data.quality is not None and data.quality.kind == "measures"
     return fill(
         "report.html.j2",
         summary=data.summary,
@@ -90,6 +92,9 @@ def page(data: ReportData) -> str:
         quarantine=_rows(data.quarantine),
         quality=None if data.quality is None else quality_page.section(data.quality),
         n_watched=len(data.health),
+        is_measured=is_measured,
+        bar="bar" if data.quality is None else data.quality.bar,
+        zone="UTC" if data.quality is None else data.quality.zone,
         settings=dict(sorted(data.settings.items())),
         max_notes=MAX_NOTES,
     )

@@ -4,10 +4,14 @@ import math
 import unicodedata
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 
 UNKNOWN = "n/a"
+
+# What stands in place of the date of a row that has none.
+UNTIMED = "without a time"
 
 # Invisible marks that turn the reading direction: "3.2 % fall" can be made to read otherwise.
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -109,16 +113,24 @@ def is_daily(interval: str) -> bool:
     return interval.endswith(("d", "wk", "mo"))
 
 
-def moment(ts: Any, interval: str = "1d") -> str:
-    """A bar's open in words: the date of a daily bar, date and time (UTC) of a shorter one."""
+def moment(ts: Any, interval: str = "1d", zone: str = "UTC") -> str:
+    """A bar's open in words: the date of a daily bar, date, time and zone of a shorter one.
+
+    A time that the clock of ``zone`` shows twice, in autumn, is given with its offset as well.
+    """
     try:
         instant: Any = pd.Timestamp(ts)
     except (TypeError, ValueError):
         return clean(str(ts), 40)
     if pd.isna(instant):
         return UNKNOWN
-    instant = instant.tz_convert("UTC") if instant.tzinfo else instant
-    return str(instant.strftime("%Y-%m-%d" if is_daily(interval) else "%Y-%m-%d %H:%M UTC"))
+    instant = instant if instant.tzinfo else instant.tz_localize("UTC")
+    local: datetime = instant.to_pydatetime(warn=False).astimezone(ZoneInfo(zone))
+    if is_daily(interval):
+        return local.strftime("%Y-%m-%d")
+    is_shown_twice = local.replace(fold=1 - local.fold).utcoffset() != local.utcoffset()
+    shown = local if is_shown_twice else local.replace(tzinfo=None)
+    return f"{shown.isoformat(' ', 'minutes')} {zone}"
 
 
 def bar_word(interval: str) -> str:

@@ -1,5 +1,6 @@
 """Hostile and mistaken input through the real command line: one line, exit code 2, no secret."""
 
+import pandas as pd
 import pytest
 
 from tests.terminal import tremor
@@ -163,3 +164,29 @@ def test_a_list_of_numbers_on_one_line_is_refused_at_once(tmp_path, postgres_ser
     seen = tremor(world, "run")
     assert seen.code == 3
     assert "BBB.csv: its first line has 5000 cells or more, so it is no header" in seen.out
+
+
+def test_rows_without_a_time_are_counted_told_once_and_given_no_date(world):
+    """Not as one bar of 1970; a file that has them and grows is not told again."""
+    good = history("MS", n_bars=400)
+    untimed = good.tail(2).assign(Date=["soon", ""])
+    before = MORNING - pd.Timedelta(days=1)
+    world.put("MS", pd.concat([good[:200], untimed, good[200:-1]]), before)
+    words = (
+        "2 rows failed no_time; first: MS without a time. Kept in quarantine; see "
+        "`python main.py status --quarantine`"
+    )
+    summary = world.run(before)
+    (payload,) = world.alerts("data")["payload"]
+    assert payload["notes"] == [words]
+    (path,) = (world.folder / "var").rglob("report.html")
+    assert "<td>MS without a time</td>" in path.read_text()
+    assert summary.exit_code == 0
+    world.put("MS", pd.concat([good[:200], untimed, good[200:]]))
+    world.run()
+    kept = world.query("select count(*) as n from quarantine where check_name = 'no_time'")
+    assert kept["n"].tolist() == [4]
+    assert len(world.alerts("data")) == 1
+    seen = tremor(world, "status", "--quality", "--as-of", AS_OF)
+    assert "no_time  2 rows, first MS without a time; MS 2" in seen.out
+    assert "1970" not in seen.out

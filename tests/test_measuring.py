@@ -17,6 +17,7 @@ from components.records import CandleRequest
 from components.sources.queries import Binning, Query, QuerySource
 from components.steps.measuring import expected_bin, last_bins
 from components.wiring import open_parts
+from components.words import moment
 from tests.athena_server import athena_server, free_port, prepare_environment
 from tests.terminal import tremor
 from tests.worlds import World
@@ -293,6 +294,76 @@ def test_health_is_right_when_clocks_change(shop, as_of, expected, following):
     assert bin_end(pd.DatetimeIndex([utc(expected)]), "2h", "Europe/Berlin")[0] == utc(following)
     assert shop.notes() == []
     assert ">fresh<" in open(summary.report).read()  # noqa: PTH123, SIM115
+
+
+@given(
+    st.integers(0, 3 * 366 * 24 * 60),
+    st.sampled_from(["1min", "30min", "1h", "90min", "3h"]),
+    st.sampled_from(["Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "UTC"]),
+)
+def test_words_tell_any_two_bins_apart(minutes, later, zone):
+    """Their clock time reads back as the instant, on the night when a clock shows it twice too."""
+    ts = utc("2017-01-01") + pd.Timedelta(minutes=minutes)
+    words = moment(ts, "1h", zone)
+    assert words != moment(ts + pd.Timedelta(later), "1h", zone)
+    shown, _, named = words.rpartition(" ")
+    assert named == zone
+    read = pd.Timestamp(shown)
+    assert (read if read.tzinfo else read.tz_localize(zone)) == ts
+
+
+def test_everything_shown_of_bins_is_on_the_operators_clock(shop):
+    """The status, the table of what is held, the report and the messages name its zone."""
+    zone = "America/Sao_Paulo"
+    asked = {**shop.settings, "time_zone": zone, "measures_empty": "missing", "grace_hours": 0}
+    shop.settings = {**asked, "history_years": 0.1}
+    hours = pd.date_range("2019-11-01 00:00", "2019-11-03 23:00", freq="2h")
+    shop.pay(*[("BR", at, 5) for at in hours.delete(5)])
+    summary = shop.run(utc("2019-11-04 09:30"))
+    missing, late = sorted(shop.notes(), key=len)
+    assert missing == f"payments: 1 bin missing (2019-11-01 10:00 {zone})"
+    assert late == (
+        f"payments: the last bin is 2019-11-03 22:00 {zone}; 2019-11-04 04:00 {zone} was expected"
+    )
+    seen = tremor(shop.world, "status", **shop.settings)
+    line = next(line for line in seen.out.splitlines() if line.lstrip().startswith("payments "))
+    assert "2019-11-01 00:00 2019-11-03 22:00 2019-11-04 06:30" in line
+    assert line.endswith(zone)
+    table = tremor(
+        shop.world, "status", "--quality", "--as-of", "2019-11-04 09:30", **shop.settings
+    )
+    assert table.out.count(f"Bins begin by the clock of {zone}.") == 1
+    assert "2019-11-01 00:00  2019-11-03 22:00" in table.out
+    assert "2019-11-01 10:00  1 bin missing: payments / BR" in table.out
+    page = open(summary.report).read()  # noqa: PTH123, SIM115
+    assert "<th>Data set</th><th>Last bin</th><th>Expected</th>" in page
+    assert f"<td>2019-11-03 22:00 {zone}</td><td>2019-11-04 04:00 {zone}</td>" in page
+    assert f"Bins begin by the clock of {zone}." in page
+    assert "01:00 UTC" not in page
+
+
+def test_an_hour_that_the_clock_shows_twice_is_told_apart(shop):
+    """In messages and in the table, by the offset; other hours go without."""
+    zone = "Europe/Berlin"
+    shop.settings |= {"time_zone": zone, "interval": "1h", "measures_empty": "missing"}
+    shop.settings |= {"measures_times": "UTC"}
+    hours = pd.date_range("2024-10-26 00:30", "2024-10-27 11:30", freq="1h")
+    shop.pay(*[("DE", at, 5) for at in hours[(hours.day == 26) | (hours.hour > 2)]])
+    shop.run(utc("2024-10-27 12:10"), history_years=0.02)
+    days = [f"2024-10-27 {at} {zone}" for at in ("02:00+02:00", "02:00+01:00", "03:00")]
+    assert shop.notes() == [f"payments: 3 bins missing ({', '.join(days)})"]
+    table = tremor(
+        shop.world, "status", "--quality", "--as-of", "2024-10-27 12:10", **shop.settings
+    )
+    assert "2024-10-27 02:00+02:00 to 2024-10-27 03:00  3 bins missing" in table.out
+
+
+def test_the_day_of_a_daily_bin_is_the_operators(shop):
+    """East of Greenwich its start is of another date in UTC."""
+    shop.settings |= {"time_zone": "Asia/Tokyo", "interval": "1d", "measures_empty": "missing"}
+    shop.pay(*[("JP", f"2024-03-{day} 03:00", 5) for day in (28, 29, 31)])
+    shop.run(utc("2024-03-31 16:00"), history_years=0.05)
+    assert shop.notes() == ["payments: 1 bin missing (2024-03-30)"]
 
 
 # Troubles

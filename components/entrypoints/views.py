@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from components.errors import SettingsError
+from components.settings import read_settings
 from components.tables import LABELS
 from components.warehouse import Warehouse
 from components.words import clean, level_word, moment
@@ -36,12 +37,11 @@ from freshness, lateral (
 ) as form order by symbol, interval
 """
 
-# Payment volumes, by data set: how many series, and how far the bins reach that are held.
+# Payment volumes, by data set: how many series, and how far the bins reach that are held; their
+# times are shown on the operator's clock.
 PAYMENTS = """
 select data_set, interval, count(distinct series) as series, count(distinct ts) as bins,
-       to_char(min(ts) at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as first,
-       to_char(max(ts) at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as last,
-       to_char(max(known_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as changed
+       min(ts) as first, max(ts) as last, max(known_at) as changed
 from measures group by data_set, interval order by data_set, interval
 """
 
@@ -90,13 +90,21 @@ def status(warehouse: Warehouse) -> dict[str, pd.DataFrame]:
     tables = {name: warehouse.query(sql, {}) for name, sql in queries.items()}
     payments = warehouse.query(PAYMENTS, {})
     if len(payments):
-        tables["payments"] = payments
+        tables["payments"] = _on_the_clock(payments, read_settings().time_zone)
     else:
         tables["runs"] = tables["runs"].drop(columns="measures_new")
     since = warehouse.minutes_since
     kept = {} if since is None else {"minutes_since": f"{since:%Y-%m-%d %H:%M}"}
     tables["warehouse"] = pd.DataFrame([{"engine": warehouse.engine, **kept}])
     return tables
+
+
+def _on_the_clock(payments: pd.DataFrame, zone: str) -> pd.DataFrame:
+    """The table with its times as the clock of ``zone`` shows them, and the zone's name."""
+    for name in ("first", "last", "changed"):
+        shown = [moment(ts, "1m", zone).removesuffix(f" {zone}") for ts in payments[name]]
+        payments[name] = shown
+    return payments.assign(time_zone=zone)
 
 
 def quarantine(warehouse: Warehouse) -> dict[str, pd.DataFrame]:

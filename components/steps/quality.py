@@ -64,9 +64,10 @@ lateral (
 ) as oldest
 """
 
-# A row that comes again with every reply is the same bar.
+# A row that comes again with every reply is the same bar, or the same row without a time.
 ASIDE = """
-select check_name, symbol, count(distinct coalesce(ts, to_timestamp(0))) as n_bars, min(ts) as first
+select check_name, symbol, min(ts) as first, count(distinct ts)
+       + count(distinct (line, row_text::text)) filter (where ts is null) as n_bars
 from quarantine
 where symbol = any(%(symbols)s) and "interval" = %(interval)s and known_at <= %(as_of)s
   and (ts is null or ts >= %(since)s) and check_name = any(%(checks)s)
@@ -114,6 +115,7 @@ def quality(
         days=days,
         gaps=gaps,
         aside=aside,
+        zone=parts.watch.zone if is_measured else "UTC",
     )
 
 

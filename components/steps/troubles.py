@@ -15,13 +15,15 @@ from components.words import counted
 
 DEAD = "dead_market"
 
-# Rows that a check refused of late; a row that comes again is the same trouble.
+# Bars that a check refused of late; one that comes again is the same trouble. Rows without a
+# time are one trouble of so many rows.
 KEPT_ASIDE = """
-select distinct check_name, symbol, coalesce(ts, to_timestamp(0)) as ts
+select check_name, symbol, min(ts) as ts,
+       greatest(count(distinct (line, row_text::text)) filter (where ts is null), 1) as n
 from quarantine
 where known_at > %(since)s and known_at <= %(as_of)s and symbol = any(%(symbols)s)
   and interval = %(interval)s and check_name = any(%(checks)s)
-order by check_name, symbol, ts
+group by check_name, symbol, coalesce(ts, to_timestamp(0)) order by check_name, symbol, ts
 """
 
 
@@ -56,10 +58,13 @@ def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident
         if len(inner):
             found[f"missing {symbol}"] = [_incident(parts, symbol, t, "missing") for t in inner]
             missing[symbol] = list(inner)
+    n_untimed: dict[str, int] = {}
     for pair, rows in aside.groupby(["check_name", "symbol"]):
         check, owner = map(str, pair)
         refused = [_incident(parts, owner, ts, check) for ts in rows["ts"]]
         found[f"aside {check} {owner}"] = refused
+        untimed = zip(refused, rows["ts"], rows["n"], strict=True)
+        n_untimed |= {i.id: int(n) for i, ts, n in untimed if pd.isna(ts)}
     for name, run in _dead_runs(parts, aside, last, as_of).items():
         del found[f"aside {DEAD} {name}"]
         found[f"dead {name}"] = [_incident(parts, name, ts, DEAD) for ts in run]
@@ -76,7 +81,10 @@ def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident
         ],
         {s: bars for s, bars in stale.items() if f"stale {s}" in news and s not in failed},
         {s: [i.ts for i in news[f"missing {s}"]] for s in missing if f"missing {s}" in news},
-        _counted([i for key, group in news.items() if key.startswith("aside ") for i in group]),
+        _counted(
+            [i for key, group in news.items() if key.startswith("aside ") for i in group],
+            n_untimed,
+        ),
         parts.watch.interval,
         {
             key.removeprefix("dead "): [i.ts for i in news[key]]
@@ -84,6 +92,7 @@ def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident
             if key[:5] == "dead "
         },
         bar="bin" if is_measured else "bar",
+        zone=parts.watch.zone if is_measured else "UTC",
     )
     incidents = [incident for group in news.values() for incident in group]
     symbols = tuple(sorted({incident.symbol for incident in incidents}))
@@ -148,14 +157,23 @@ def _kept_aside(parts: Parts, as_of: pd.Timestamp) -> pd.DataFrame:
     )
 
 
-def _counted(refused: list[Incident]) -> pd.DataFrame | None:
-    """Refused bars by check and instrument: their number and the first of them."""
+def _counted(refused: list[Incident], n_untimed: dict[str, int]) -> pd.DataFrame | None:
+    """Refused rows by check and instrument: their number and the first of them.
+
+    ``n_untimed`` has the number of rows of each incident that is about rows without a time.
+    """
     if not refused:
         return None
     rows = pd.DataFrame({"check_name": [i.what for i in refused]})
-    rows = rows.assign(symbol=[i.symbol for i in refused], ts=[i.ts for i in refused])
-    counted = rows.groupby(["check_name", "symbol"])["ts"].agg(n="size", ts="min")
-    return counted.reset_index()
+    times = [pd.NaT if i.id in n_untimed else i.ts for i in refused]
+    rows = rows.assign(
+        symbol=[i.symbol for i in refused],
+        ts=pd.Series(times, dtype="datetime64[us, UTC]"),
+        n=[n_untimed.get(i.id, 1) for i in refused],
+    )
+    return rows.groupby(["check_name", "symbol"], as_index=False).agg(
+        n=("n", "sum"), ts=("ts", "min")
+    )
 
 
 def _told(parts: Parts, incidents: list[Incident]) -> set[str]:
