@@ -36,6 +36,10 @@ SPLIT_SLACK, SMALLEST_RATIO, TELLING_RATIO, NEAR_BARS = 0.10, 1.5, 4.0, 30
 # Corrections of stored closes stay far below this; another instrument seldom does.
 OTHER_INSTRUMENT = math.log(1.5)
 
+# What splits and units multiply by.
+FACTORS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 50, 100, 1000)
+SIZES = [sign * math.log(factor) for sign in (1, -1) for factor in FACTORS]
+
 # A dividend of a tenth of the price must show in the price: a quarter of it at least.
 LARGE_DIVIDEND, SHOWN_SHARE = 0.10, 0.25
 
@@ -148,20 +152,43 @@ def hundredfold(rows: pd.DataFrame, known: Known) -> Mask:
     """Prices are 100 times or 1/100 of those before: pence for pounds.
 
     Either within the bar (high / low), or from the close before to both open and close; then
-    every bar is refused until the prices come back. The stored close before is the measure,
-    without one the reply's first. Coins are exempt: they have no pence, and do lose 99 %.
+    every bar is refused until the prices come back. Coins are exempt.
     """
     is_exempt = rows["calendar"] == ALWAYS_OPEN
     within = ~is_exempt & _is_near(_log(rows["high"] / rows["low"]), math.log(100))
-    series = _with_anchor(rows[~within], known)
-    before = series.groupby("reply")["adjusted_close"].shift()
+    series = rows[~within & ~is_exempt]
+    before = _closes_before(series, known)
     by_close = _log(series["adjusted_close"] / before)
     by_open = _log(series["open"] / series["later_ratios"] / before)
-    up = _is_near(by_close, math.log(100)) & _is_near(by_open, math.log(100))
-    down = _is_near(by_close, -math.log(100)) & _is_near(by_open, -math.log(100))
-    level = (up.astype(int) - down.astype(int)).groupby(series["reply"]).cumsum()
-    is_off = (level != 0).reindex(rows.index, fill_value=False)
-    return (within | (is_off & ~is_exempt)).to_numpy(dtype=bool)
+    refused = within.copy()
+    for _, own in series.groupby("reply"):
+        level, levels = 0, []
+        for row in own.index:
+            for sign in (1, -1):
+                off = [abs(by[row] - sign * math.log(100)) for by in (by_close, by_open)]
+                if max(off) < math.log(2) and min(off) < math.log(1.5):
+                    level += sign
+            levels.append(level)
+        refused[own.index] = _off_levels(levels, own, before[own.index[0]], known)
+    return refused.to_numpy(dtype=bool)
+
+
+def _off_levels(levels: list[int], own: pd.DataFrame, anchor: float, known: Known) -> list[bool]:
+    away = [level != 0 for level in levels]
+    if not any(away) or not math.isnan(anchor):
+        return away
+    for level, ts, close in zip(levels, own["ts"], own["close"], strict=True):
+        stored = _stored_of(own, known)
+        stored = stored[stored["ts"] == ts] if len(stored) else stored
+        if len(stored) and abs(math.log(close / stored["close"].iloc[0])) < HUNDREDFOLD_SLACK:
+            return [other != level for other in levels]
+    n_first = away.index(True)
+    behind = away[n_first:]
+    if False in behind:
+        is_short = behind.index(False) <= max(3, n_first)
+        if is_short or away.count(False) >= 10 * away.count(True):
+            return away
+    return [True] * len(away) if n_first <= 60 else away
 
 
 def split_not_applied(rows: pd.DataFrame, known: Known) -> Mask:
@@ -214,6 +241,103 @@ def other_instrument(rows: pd.DataFrame, known: Known) -> Mask:
     return rows["reply"].isin(apart.index[apart > OTHER_INSTRUMENT]).to_numpy()
 
 
+def other_copy(rows: pd.DataFrame, known: Known) -> Mask:
+    """All rows of a file that is of another instrument than another file of the same name."""
+    refused = pd.Series(False, index=rows.index)
+    for _, own in rows.groupby("reply"):
+        bars = own[own["ts"].notna() & (own["close"] > 0) & np.isfinite(own["close"])]
+        bars = bars.drop_duplicates(["ts", "copy"], keep="last")
+        closes = {copy: of.set_index("ts")["close"] for copy, of in bars.groupby("copy")}
+        stored = _stored_of(own, known)
+        at = stored.set_index("ts")["close"] if len(stored) else pd.Series(dtype=float)
+        rank = {}
+        for copy, close in closes.items():
+            apart = _log((close / at).dropna()).abs() if len(at) else at
+            rank[copy] = (not apart.median() > OTHER_INSTRUMENT, len(close), copy)
+        for one, close in closes.items():
+            for other, close_other in closes.items():
+                apart = _log((close / close_other).dropna()).abs()
+                if len(apart) >= 3 and apart.median() > OTHER_INSTRUMENT:
+                    worse = min(rank[one], rank[other])[2]
+                    refused[own.index[own["copy"] == worse]] = True
+    return refused.to_numpy(dtype=bool)
+
+
+def bad_tick(rows: pd.DataFrame, known: Known) -> Mask:
+    """A bar, or a run of them, off by a factor, and back where it was."""
+    refused = pd.Series(False, index=rows.index)
+    before = _closes_before(rows, known)
+    bars = rows[["reply", "volume"]].assign(
+        before=before,
+        close=rows["adjusted_close"],
+        **{name: rows[name] / rows["later_ratios"] for name in ("open", "high", "low")},
+    )
+    for _, own in bars.groupby("reply"):
+        records = own.to_dict("records")
+        refused[own.index] = [
+            a or b for a, b in zip(_far_off(records), _by_a_factor(records), strict=True)
+        ]
+    return refused.to_numpy(dtype=bool)
+
+
+Bars = list[dict[str, float]]
+
+
+def _far_off(bars: Bars) -> list[bool]:
+    refused = [False] * len(bars)
+    for n in (1, 2, 3):
+        found = []
+        for i in range(len(bars) - n):
+            base, run, back = bars[i]["before"], bars[i : i + n], bars[i + n]
+            slack = min(0.1 * abs(math.log(bars[i]["close"] / base)), HUNDREDFOLD_SLACK)
+            ways = [abs(math.log(back[name] / base)) for name in ("open", "close")]
+            is_up = all(bar["low"] >= 3 * base for bar in run)
+            is_down = all(bar["high"] * 3 <= base for bar in run)
+            if (is_up or is_down) and max(ways) < slack and not any(refused[i : i + n]):
+                found.append(i)
+        for i in found:
+            refused[i : i + n] = [True] * n
+    return refused
+
+
+def _by_a_factor(bars: Bars) -> list[bool]:
+    refused = [False] * len(bars)
+    steps = [math.log(bar["open"] / bar["before"]) for bar in bars]
+    ended = -1
+    for start in range(len(bars)):
+        # Of two sizes that the steps may be of, the shorter way back comes first.
+        ends = [end for size in SIZES if (end := _way_back(bars, steps, start, size)) is not None]
+        for end in sorted(set(ends)):
+            if start > ended:
+                refused[start:end], ended = [True] * (end - start), end
+    return refused
+
+
+def _way_back(bars: Bars, steps: list[float], start: int, size: float) -> int | None:
+    whole = abs(size)
+    slack = 0.05 if whole < math.log(3.01) else min(0.07 * whole, HUNDREDFOLD_SLACK)
+    large = [i for i, step in enumerate(steps) if abs(step) >= math.log(1.4)]
+    if start not in large or not abs(steps[start] - size) < slack:
+        return None
+    ends = [end for end in large if end > start and abs(steps[end] + size) < slack]
+    if not ends or ends[0] - start > 20:
+        return None
+    back, n = bars[ends[0]], ends[0] - start
+    move = abs(math.log(back["open"] / bars[start]["before"]))
+    round_it = [*bars[max(start - 1, 0) : start], back]
+    trades = any(bar["volume"] > 0 for bar in bars)
+    is_thin = trades and any(bar["volume"] == 0 for bar in round_it)
+    run, base = bars[start : ends[0]], bars[start]["before"]
+    if size > 0:
+        top = max(base, *(bar["high"] for bar in round_it))
+        is_beside = min(bar["low"] for bar in run) > top
+    else:
+        bottom = min(base, *(bar["low"] for bar in round_it))
+        is_beside = max(bar["high"] for bar in run) < bottom
+    is_back = move < min(0.10 * math.sqrt(n), whole / 2)
+    return ends[0] if is_back and is_beside and not is_thin else None
+
+
 def dividend_out_of_scale(actions: pd.DataFrame, rows: pd.DataFrame) -> Mask:
     """A dividend of a tenth of the price or more that the price did not notice."""
     bars = rows[["reply", "ts", "open", "later_ratios", "adjusted_close"]]
@@ -248,24 +372,38 @@ def later_ratios_of(rows: pd.DataFrame, actions: pd.DataFrame) -> np.ndarray:
     return factor
 
 
-def _with_anchor(rows: pd.DataFrame, known: Known) -> pd.DataFrame:
-    """Put the last stored candle up to each reply's first row before its rows."""
-    if known.stored.empty or rows.empty:
-        return rows
-    first = rows.drop_duplicates("reply").sort_values("ts")
-    stored = known.stored[["symbol", "interval", "ts", "close"]].sort_values("ts")
-    anchors = pd.merge_asof(
-        first[["reply", "symbol", "interval", "ts"]],
-        stored.astype({"ts": first["ts"].dtype}),
-        on="ts",
-        by=["symbol", "interval"],
-    ).dropna(subset="close")
-    anchors["later_ratios"] = later_ratios_of(anchors, known.actions)
-    anchors["adjusted_close"] = anchors["close"] / anchors["later_ratios"]
-    anchors.index = -1 - np.arange(len(anchors))
-    columns = ["reply", "open", "later_ratios", "adjusted_close"]
-    both = pd.concat([anchors.reindex(columns=columns), rows[columns]])
-    return both.sort_values("reply", kind="stable")
+def _stored_of(own: pd.DataFrame, known: Known) -> pd.DataFrame:
+    """The stored candles of the instrument of a reply's rows."""
+    if known.stored.empty:
+        return known.stored
+    is_own = known.stored["symbol"] == own["symbol"].iloc[0]
+    return known.stored[is_own & (known.stored["interval"] == own["interval"].iloc[0])]
+
+
+def _closes_before(rows: pd.DataFrame, known: Known) -> pd.Series:
+    """The adjusted close before each row.
+
+    A reply's first has the last one that is stored, or of the reply before it.
+    """
+    before = rows.groupby("reply")["adjusted_close"].shift()
+    replies = [own for _, own in rows.groupby("reply")]
+    replies.sort(key=lambda own: own["ts"].iloc[0])
+    last: dict[tuple[str, str], pd.DataFrame] = {}
+    for own in replies:
+        first, key = own["ts"].iloc[0], (own["symbol"].iloc[0], own["interval"].iloc[0])
+        found = []
+        if key in last and last[key]["ts"].iloc[-1] < first:
+            found.append(last[key].iloc[-1])
+        last[key] = own
+        stored = _stored_of(own, known)
+        if len(stored):
+            stored = stored[stored["ts"] <= first].sort_values("ts")
+            found.extend(row for _, row in stored.iloc[-1:].iterrows())
+        if found:
+            anchor = max(reversed(found), key=lambda row: row["ts"])
+            only = pd.DataFrame({"reply": own["reply"].iloc[:1], "ts": [anchor["ts"]]})
+            before[own.index[0]] = anchor["close"] / later_ratios_of(only, known.actions)[0]
+    return before
 
 
 def _log(ratio: pd.Series) -> pd.Series:
@@ -298,6 +436,7 @@ CHECKS: Final[dict[str, Check]] = {
     "split_not_applied": split_not_applied,
     "other_instrument": other_instrument,
     "copied_bar": copied_bar,
+    "bad_tick": bad_tick,
 }
 
 
@@ -336,7 +475,7 @@ def apply(
     rows, actions = _gather(parsed, calendars)
     known = Known(stored, actions)
     failed = pd.Series(None, index=rows.index, dtype=object)
-    for name, check in CHECKS.items():
+    for name, check in [("other_instrument", other_copy), *CHECKS.items()]:
         left = rows[failed.isna()]
         if left.empty:
             break
@@ -344,7 +483,8 @@ def apply(
     good = rows[failed.isna()]
     # A high below the close does not spoil the close, by which a dividend is measured.
     priced = rows[failed.isna() | (failed == "ohlc_order")]
-    action_failed = _check_actions(actions, priced, rows[failed == "other_instrument"])
+    of_others = rows[(failed == "other_instrument") & ~rows["reply"].isin(good["reply"])]
+    action_failed = _check_actions(actions, priced, of_others)
     is_asked = rows["ts"].isna() | ((rows["ts"] >= rows["since"]) & (rows["ts"] < rows["until"]))
     quarantine = pd.concat(
         [

@@ -165,6 +165,42 @@ def test_of_two_files_the_one_that_reaches_farther_wins():
     assert candles["close"].tolist() == [10, 11.5, 12]
 
 
+def two_files(first, second, splits=None, stored=None):
+    """Two files of one name in one reply, ranked in this order."""
+    both = pd.concat([first.assign(copy=0), second.assign(copy=1)], ignore_index=True)
+    both["line"] = np.arange(len(both))
+    return judged(both, splits=splits, stored=stored)
+
+
+def test_of_two_files_of_different_instruments_the_one_with_fewer_closes_is_refused():
+    """Whole, its padding too, and wherever it reaches: no fall of 99 % is made of two coins."""
+    right = table_of(100.0 + np.arange(20))
+    wrong = table_of([np.nan] * 12 + [1.0 + n / 100 for n in range(12)])
+    for pair in ((right, wrong), (wrong, right)):
+        candles, _, quarantine = two_files(*pair)
+        assert names(quarantine) == {"other_instrument": 24}
+        assert candles["close"].tolist() == right["close"].tolist()
+
+
+def test_of_two_files_of_different_instruments_the_stored_one_is_believed():
+    """Though the other has more closes; the actions of the reply stay."""
+    right, wrong = table_of(100.0 + np.arange(8)), table_of(1.0 + np.arange(20) / 100)
+    split = {str(right["ts"][2].date()): 2.0}
+    stored, _, _ = judged(right[:3].reset_index(drop=True))
+    candles, actions, quarantine = two_files(right, wrong, splits=split, stored=stored)
+    assert names(quarantine) == {"other_instrument": 20}
+    assert candles["close"].tolist() == right["close"].tolist()
+    assert len(actions) == 1
+
+
+def test_two_files_that_share_two_bars_are_not_told_apart():
+    """Three bars must disagree; of fewer the file that reaches farther is believed."""
+    first, second = table_of([100.0, 101.0]), table_of([1.0, 1.01, 1.02])
+    candles, _, quarantine = two_files(first, second)
+    assert names(quarantine) == {"conflicting_copy": 2}
+    assert len(candles) == 3
+
+
 def test_pence_for_pounds_are_refused_until_they_come_back():
     """A hundredfold jump of open and close, and back."""
     candles, _, quarantine = judged(table_of([14.5, 14.6, 0.146, 0.147, 14.8]))
@@ -178,6 +214,56 @@ def test_pence_for_pounds_are_measured_by_what_is_stored():
     candles, _, quarantine = judged(table_of([0.147, 0.148], first="2024-03-06"), stored=stored)
     assert names(quarantine) == {"hundredfold": 2}
     assert candles.empty
+
+
+@pytest.mark.parametrize(
+    "closes",
+    [
+        [0.1455] * 4 + [14.55] * 9 + [0.1455] * 10,
+        [0.1455] * 60 + [14.55] * 200,
+        [14.55] * 14 + [0.1455] * 200,
+    ],
+)
+def test_where_nobody_knows_which_unit_is_right_both_are_refused(closes):
+    """A hundredfold step after a short beginning, with nothing stored: a person must look."""
+    candles, _, quarantine = judged(table_of(closes, first="2020-03-04"))
+    assert names(quarantine) == {"hundredfold": len(closes)}
+    assert candles.empty
+
+
+@pytest.mark.parametrize(
+    ("closes", "n_wrong"),
+    [
+        ([14.5] * 61 + [0.145] * 30, 30),
+        ([14.5] * 2 + [0.145] * 3 + [14.5] * 4, 3),
+        ([14.5] * 6 + [0.145] * 6 + [14.5], 6),
+        ([14.5] * 2 + [0.145] * 5 + [14.5] * 60, 5),
+    ],
+)
+def test_a_long_beginning_and_a_short_run_say_which_unit_is_right(closes, n_wrong):
+    """Then only the other side is refused."""
+    candles, _, quarantine = judged(table_of(closes, first="2020-03-04"))
+    assert names(quarantine) == {"hundredfold": n_wrong}
+    assert candles["close"].tolist() == [close for close in closes if close == 14.5]
+
+
+def test_a_stored_bar_of_either_side_says_which_unit_is_right():
+    """Also one behind the step."""
+    table = table_of([0.145] * 4 + [14.5] * 9)
+    stored, _, _ = judged(table[6:9].reset_index(drop=True))
+    candles, _, quarantine = judged(table, stored=stored)
+    assert names(quarantine) == {"hundredfold": 4}
+    assert candles["close"].tolist() == [14.5] * 9
+
+
+@pytest.mark.parametrize("jumps", [(0.0077, 0.0075), (0.013, 0.015), (0.0101, 0.0185)])
+def test_a_large_move_at_the_step_does_not_hide_the_way_back(jumps):
+    """The bar that is back has moved by 25 to 30 %: what follows is let in all the same."""
+    opened, close = 0.145 / np.array(jumps)
+    table = table_of([14.5] * 70 + [0.145] * 5 + [close] * 20, first="2020-03-04")
+    table.loc[75, "open"] = opened
+    table.loc[75, "high"], table.loc[75, "low"] = max(opened, close), min(opened, close)
+    assert names(judged(table)[2]) == {"hundredfold": 5}
 
 
 def test_one_price_in_pence_spoils_its_bar_only():

@@ -12,6 +12,7 @@ from components.sources.sheets import parse_sheet
 
 CALENDARS = Calendars()
 FIRST, LATE = pd.Timestamp("2024-03-04", tz="UTC"), pd.Timestamp("2024-06-01", tz="UTC")
+PRICES = ["open", "high", "low", "close"]
 STEPS = {"1d": "D", "1h": "h", "5m": "5min", "1m": "min"}
 
 
@@ -118,6 +119,69 @@ def test_a_tick_that_comes_back_is_kept_aside(factor, n_bars, symbol):
     assert len(candles) == 4
 
 
+def traded(n, gap=0.01):
+    """Days with wicks and gaps: a seeded walk of 1 % a day."""
+    random = np.random.default_rng(7)
+    close = 50 * np.exp(np.cumsum(random.normal(0, 0.01, n)))
+    table = bars(close)
+    table["open"] = np.r_[close[0], close[:-1]] * np.exp(random.uniform(-gap, gap, n))
+    table["high"] = table[["open", "close"]].max(axis=1) * 1.01
+    table["low"] = table[["open", "close"]].min(axis=1) * 0.99
+    return table
+
+
+FACTORS = [1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 50, 100, 1000]
+
+
+@pytest.mark.parametrize("factor", [*FACTORS, *(1 / factor for factor in FACTORS)])
+@pytest.mark.parametrize("n_bars", [1, 3, 4, 10, 20])
+def test_a_run_off_by_a_split_is_kept_aside(factor, n_bars):
+    """Coins and shares, from one bar to twenty; all other bars are let in."""
+    for symbol in ("BTC-USD", "AAPL"):
+        table = traded(60)
+        if symbol == "AAPL":
+            table["ts"] = CALENDARS.expected(symbol, "1d", FIRST, LATE)[:60]
+        table.loc[25 : 24 + n_bars, PRICES] *= factor
+        candles, quarantine = judged(table, symbol=symbol)
+        assert set(names(quarantine)) <= {"bad_tick", "hundredfold"}
+        assert quarantine["line"].tolist() == list(range(25, 25 + n_bars))
+        assert len(candles) == 60 - n_bars
+
+
+def test_two_runs_beside_each_other_leave_the_bars_between_alone():
+    """The way back of the one is not the way out of another."""
+    table = traded(40)
+    for first in (10, 15, 22):
+        table.loc[first : first + 2, PRICES] *= 2
+    _, quarantine = judged(table)
+    assert quarantine["line"].tolist() == [10, 11, 12, 15, 16, 17, 22, 23, 24]
+
+
+def test_a_run_is_off_for_twenty_bars_at_most():
+    """What lasts longer may be a split that the provider does not name, and its reverse."""
+    table = traded(60)
+    table.loc[20:40, PRICES] *= 2
+    assert judged(table)[1].empty
+
+
+@pytest.mark.parametrize("spoilt", ["wick", "gap", "away", "thin"])
+def test_what_only_resembles_a_split_is_let_in(spoilt):
+    """A wick that reaches the other level, a gap of no split, another level behind, no trade."""
+    table = traded(60, gap=0.0)
+    table.loc[20:25, PRICES] *= 2
+    if spoilt == "wick":
+        table.loc[22, "low"] = table.loc[19, "close"]
+    if spoilt == "gap":
+        table.loc[20, ["open", "low"]] *= 0.92
+    if spoilt == "away":
+        table.loc[26:, PRICES] *= 0.8
+    if spoilt == "thin":
+        table.loc[19, "volume"] = 0.0
+    candles, quarantine = judged(table)
+    assert quarantine[~quarantine["check_name"].isin(checks.NOTES)].empty
+    assert len(candles) == 60
+
+
 def test_a_tick_is_let_in_until_the_way_back_is_seen():
     """The newest bar is judged without the next one; when that comes, the tick is told."""
     table = leaps([10.0, 10.1, 101.0, 10.1])
@@ -145,7 +209,7 @@ def test_a_tick_at_the_start_of_a_reply_is_measured_by_what_is_stored():
         [17.0, 37.0, 86.9, 48.4, 81.3, 22.5],  # GME, January 2021
         [7900.0, 4970.0, 5560.0],  # BTC, 2020-03-12
         [1.0, 4.0, 8.0, 3.0, 1.3, 1.0],  # a pump, and its dump
-        [1.0, 3.5, 3.6, 3.5, 3.6, 1.0],  # four bars are no tick
+        [1.0, 3.5, 3.6, 3.5, 3.6, 1.0],  # four bars by a factor of no split
         [10.0, 40.0, 14.0],  # back, but not to where it was
     ],
 )

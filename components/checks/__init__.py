@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
-from components.checks import action_checks, price_checks, row_checks, series_checks
+from components.checks import action_checks, price_checks, row_checks, series_checks, tick_checks
 from components.checks.arrays import (
     NO_TIME,
     PRICES,
@@ -53,7 +53,7 @@ CHECKS: Final[dict[str, Check]] = {
     "split_not_applied": price_checks.split_not_applied,
     "other_instrument": series_checks.other_instrument,
     "copied_bar": series_checks.copied_bar,
-    "bad_tick": price_checks.bad_tick,
+    "bad_tick": tick_checks.bad_tick,
     "rounded_price": price_checks.rounded_price,
     "dead_market": series_checks.dead_market,
 }
@@ -134,7 +134,8 @@ def apply(
 def _sieved(rows: Rows, known: Known) -> tuple[Rows, Array]:
     """Give the rows that pass every check, and the name of what each row failed: (n,)."""
     failed = np.full(len(rows), PASSED, dtype=object)
-    for name, check in CHECKS.items():
+    # A file of another instrument goes as a whole, before its padding is told as holes.
+    for name, check in (("other_instrument", series_checks.other_copy), *CHECKS.items()):
         if not len(rows):
             break
         refused = check(rows, known)
@@ -152,7 +153,9 @@ def _check_actions(actions: pd.DataFrame, gathered: Gathered, failed: Array) -> 
     if actions.empty:
         return names, noted
     reply = actions["reply"].to_numpy()
-    names[np.isin(reply, rows.reply[failed == "other_instrument"])] = "other_instrument"
+    # Where one file of several was refused, the actions are those of the others.
+    is_other = np.isin(reply, rows.reply[failed == "other_instrument"])
+    names[is_other & ~np.isin(reply, rows.reply[failed == PASSED])] = "other_instrument"
     # A high below the close does not spoil the close, by which a dividend is measured; nor
     # does it that nobody trades.
     priced = rows.take(np.isin(failed, [PASSED, "ohlc_order", "dead_market"]))

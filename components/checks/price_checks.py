@@ -1,4 +1,4 @@
-"""The checks that compare levels of prices: units, splits, ticks, rounding.
+"""The checks that compare levels of prices: units, splits, rounding.
 
 What looks like a move but is an error of the provider is told from one by exact ratios (100,
 a known split), by the way back, and by what is stored.
@@ -11,16 +11,18 @@ import numpy as np
 from components.checks.arrays import PRICES, Array, Rows, later_ratios
 from components.checks.known import Known
 
-# A hundredfold error (pence for pounds) is seen beside the day's own move: 80 to 125 times.
-HUNDREDFOLD_SLACK = math.log(1.25)
+# A hundredfold error (pence for pounds) is seen beside the day's own move: 80 to 125 times
+# within a bar. From bar to bar one of open and close is 67 to 150 times off, the other 50 to
+# 200 times: a way back that is missed refuses all that follows.
+HUNDREDFOLD_SLACK, STEP_SLACK, LOOSE_SLACK = math.log(1.25), math.log(1.5), math.log(2)
 
 # A split's ratio is seen beside the day's own move of up to 10 % of its logarithm, at most
 # 10 %. Small ratios look like a bad day, so they count only near the split's date.
 SPLIT_SLACK, SMALLEST_RATIO, TELLING_RATIO, NEAR_BARS = 0.10, 1.5, 4.0, 30
 
-# A tick is off by a factor of three or more, with its high and its low, for at most three
-# bars; it is back when open and close are where they were, to a tenth of its logarithm.
-TICK, TICK_BARS, TICK_SLACK = 3.0, 3, 0.10
+# So few bars before a hundredfold step do not say which side of it is right; but a run that
+# is back after three bars, or among ten times as many others, is the wrong one.
+SHORT_SIDE, SHORT_RUN, MANY = 60, 3, 10
 
 # A provider prints coins with six decimals at least. Returns are noise where one unit of the
 # last place is worth more than a tenth of the price.
@@ -32,27 +34,65 @@ def hundredfold(rows: Rows, known: Known) -> Array:
 
     Either within the bar (high / low), or from the close before to both open and close; then
     every bar is refused until the prices come back. The stored close before is the measure,
-    without one the reply's first. Coins are exempt: they have no pence, and do lose 99 %.
+    without one a stored close of the same bars, without any the reply's first. But after a
+    short beginning nobody knows which side is right: then the whole reply is refused, and a
+    person must look. Coins are exempt: they have no pence, and do lose 99 %.
     """
     refused = np.zeros(len(rows), dtype=bool)
     if rows.replies.is_coin.all():
         return refused
     exempt = rows.of(rows.replies.is_coin)
-    refused |= ~exempt & _is_near(rows.high / rows.low, math.log(100))
+    refused |= ~exempt & is_near(rows.high / rows.low, math.log(100))
     own = np.flatnonzero(~refused & ~exempt)
     series = rows if len(own) == len(rows) else rows.take(own)
-    before = _close_before(series, known)
+    before = close_before(series, known)
     with np.errstate(invalid="ignore"):
         by_close = series.adjusted_close / before
         by_open = series.open / series.later_ratios / before
-    up = _is_near(by_close, math.log(100)) & _is_near(by_open, math.log(100))
-    down = _is_near(by_close, -math.log(100)) & _is_near(by_open, -math.log(100))
+    up = _is_step(by_close, by_open, math.log(100))
+    down = _is_step(by_close, by_open, -math.log(100))
     step = up.astype(np.int64) - down
-    if not step.any():
-        return refused
-    level = np.cumsum(step)
-    refused[own] = level != series.spread((level - step)[series.starts])
+    for reply in np.unique(series.reply[step != 0]):
+        places = np.arange(*np.searchsorted(series.reply, [reply, reply + 1]))
+        level = np.cumsum(step[places])
+        if np.isnan(before[places[0]]):
+            refused[own[places]] = _is_off(level, _is_as_stored(series.take(places), known))
+        else:
+            refused[own[places]] = level != 0
     return refused
+
+
+def _is_step(by_close: Array, by_open: Array, target: float) -> Array:
+    """Whether open and close went by a factor, one of them to it and the other nearly so."""
+    loosely = is_near(by_close, target, LOOSE_SLACK) & is_near(by_open, target, LOOSE_SLACK)
+    closely = is_near(by_close, target, STEP_SLACK) | is_near(by_open, target, STEP_SLACK)
+    return np.asarray(loosely & closely)
+
+
+def _is_as_stored(rows: Rows, known: Known) -> Array:
+    """Whether a row's close is about that stored for the same bar."""
+    stored = known.stored
+    if not stored.n:
+        return np.zeros(len(rows), dtype=bool)
+    place = stored.at(rows.of(rows.replies.instrument), rows.ts)
+    return np.asarray((place >= 0) & is_near(rows.close / stored.close[place], 0.0))
+
+
+def _is_off(level: Array, is_as_stored: Array) -> Array:
+    """Tell the wrong rows of a reply before which nothing is known.
+
+    ``level`` counts the hundredfold steps up to each row, and begins at 0.
+    """
+    if is_as_stored.any():
+        return np.asarray(level != level[np.argmax(is_as_stored)])
+    is_away = level != 0
+    n_first = int(np.argmax(is_away))
+    is_back = ~is_away[n_first:]
+    n_run, n_away = int(np.argmax(is_back)), int(is_away.sum())
+    is_told = is_back.any() and (
+        n_run <= max(SHORT_RUN, n_first) or len(level) - n_away >= MANY * n_away
+    )
+    return np.asarray(is_away | (n_first <= SHORT_SIDE and not is_told))
 
 
 def split_not_applied(rows: Rows, known: Known) -> Array:
@@ -96,42 +136,6 @@ def _unapplied(rows: Rows, own: slice, ts: int, ratio: float) -> Array:
     return np.asarray(np.append(starts, False)[nearest] & is_before)
 
 
-def bad_tick(rows: Rows, known: Known) -> Array:
-    """A bar, or up to three, off by a factor of three or more, and back where it was.
-
-    The whole bar must be off, its high and low too: a real squeeze or crash passes through
-    the prices between, within a bar or from one to the next, and does not return to the same
-    price (twice in a row: at the open and at the close). A high or a low alone may be a real
-    trade, and is let in.
-
-    The way back is looked for within the reply. So the newest bar is let in, even if it was a
-    tick; when the next reply shows that, it is told, and what is stored stays as it is.
-    """
-    refused = np.zeros(len(rows), dtype=bool)
-    before = _close_before(rows, known)
-    with np.errstate(invalid="ignore"):
-        low, high = rows.low / rows.later_ratios, rows.high / rows.later_ratios
-        off = np.flatnonzero((low >= TICK * before) | (high * TICK <= before))
-    for n_bars in range(1, TICK_BARS + 1):
-        off = off[off + n_bars < len(rows)]
-        if not len(off):
-            break
-        base, back = before[off], off + n_bars
-        inside = rows.reply[off] == rows.reply[back]
-        is_up = low[off] >= TICK * base
-        size = np.abs(np.log(rows.adjusted_close[off] / base))
-        for k in range(n_bars):
-            is_off = np.where(is_up, low[off + k] >= TICK * base, high[off + k] * TICK <= base)
-            inside &= is_off & ~refused[off + k]
-        slack = np.minimum(TICK_SLACK * size, HUNDREDFOLD_SLACK)
-        opened = rows.open[back] / rows.later_ratios[back]
-        for price in (opened, rows.adjusted_close[back]):
-            inside &= np.abs(np.log(price / base)) < slack
-        for k in range(n_bars):
-            refused[off[inside] + k] = True
-    return refused
-
-
 def rounded_price(rows: Rows, known: Known) -> Array:  # noqa: ARG001 - as the other checks
     """One unit of the last decimal that is printed is worth more than a tenth of the price.
 
@@ -164,7 +168,7 @@ def _decimals(prices: Array) -> Array:
     return found
 
 
-def _close_before(rows: Rows, known: Known) -> Array:
+def close_before(rows: Rows, known: Known) -> Array:
     """The adjusted close before each row.
 
     Before a reply's first it is the last that is stored, or that of the reply before.
@@ -198,7 +202,7 @@ def _of_reply_before(rows: Rows, firsts: Array) -> tuple[Array, Array]:
     return ts, close
 
 
-def _is_near(ratio: Array, target: float) -> Array:
+def is_near(ratio: Array, target: float, slack: float = HUNDREDFOLD_SLACK) -> Array:
     """Whether a ratio is the target (a logarithm), give or take a day's move."""
-    lowest, highest = math.exp(target - HUNDREDFOLD_SLACK), math.exp(target + HUNDREDFOLD_SLACK)
+    lowest, highest = math.exp(target - slack), math.exp(target + slack)
     return np.asarray((ratio > lowest) & (ratio < highest))

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from components.checks.arrays import Array, Rows
+from components.checks.arrays import NO_TIME, Array, Rows
 from components.checks.known import Known
 from components.sessions import length
 
@@ -15,6 +15,9 @@ TRADING_BARS = 5
 
 # Corrections of stored closes stay far below this; another instrument seldom does.
 OTHER_INSTRUMENT = np.log(1.5)
+
+# So many bars must two files have in common to be told apart.
+COMMON_BARS = 3
 
 
 def dead_after(interval: str) -> int:
@@ -120,3 +123,53 @@ def other_instrument(rows: Rows, known: Known) -> Array:
         return refused
     middle = pd.Series(apart).groupby(rows.reply[both]).median()
     return np.asarray(np.isin(rows.reply, middle.index[middle > OTHER_INSTRUMENT]))
+
+
+def other_copy(rows: Rows, known: Known) -> Array:
+    """All rows of a file that is of another instrument than another file of the same name.
+
+    Told by the closes of the bars that both have. The one that is not what is stored is
+    refused, or the one with fewer closes; of as many, the one that does not reach as far.
+    """
+    refused = np.zeros(len(rows), dtype=bool)
+    if not rows.copy.any():
+        return refused
+    places = np.flatnonzero((rows.close > 0) & np.isfinite(rows.close) & (rows.ts != NO_TIME))
+    bars = pd.DataFrame({name: getattr(rows, name)[places] for name in ("reply", "ts", "copy")})
+    bars["close"] = np.log(rows.close[places])
+    bars = bars.drop_duplicates(["reply", "ts", "copy"], keep="last")
+    by_bar = bars.groupby(["reply", "ts"])["close"]
+    is_apart = by_bar.transform("max") - by_bar.transform("min") > OTHER_INSTRUMENT
+    bars = bars[bars["reply"].isin(bars.loc[is_apart, "reply"].unique())]
+    if bars.empty:
+        return refused
+    pairs = _disagreeing(bars)
+    ranks = _ranked(bars, known)
+    for reply, one, other in pairs.itertuples(index=False):
+        worse = min((ranks[reply, one], one), (ranks[reply, other], other))[1]
+        refused |= (rows.reply == reply) & (rows.copy == worse)
+    return refused
+
+
+def _disagreeing(bars: pd.DataFrame) -> pd.DataFrame:
+    """The pairs of copies of a reply whose closes are not those of one instrument."""
+    both = bars.merge(bars, on=["reply", "ts"], suffixes=("", "_other"))
+    both = both[both["copy"] < both["copy_other"]]
+    both["apart"] = (both["close"] - both["close_other"]).abs()
+    pairs: pd.DataFrame = (
+        both.groupby(["reply", "copy", "copy_other"])["apart"].agg(["median", "size"]).reset_index()
+    )
+    is_other = (pairs["median"] > OTHER_INSTRUMENT) & (pairs["size"] >= COMMON_BARS)
+    return pd.DataFrame(pairs.loc[is_other, ["reply", "copy", "copy_other"]])
+
+
+def _ranked(bars: pd.DataFrame, known: Known) -> dict[tuple[int, int], tuple[bool, int]]:
+    """Of each copy, whether it is what is stored, and how many closes it has."""
+    reply, stored = bars["reply"].to_numpy(), known.stored
+    apart = np.full(len(bars), np.nan)
+    if stored.n:
+        place = stored.at(known.replies.instrument[reply], bars["ts"].to_numpy())
+        apart = np.abs(bars["close"] - np.log(stored.close[place])).where(place >= 0).to_numpy()
+    copies = bars.assign(apart=apart).groupby(["reply", "copy"])["apart"].agg(["median", "size"])
+    as_stored = ~(copies["median"] > OTHER_INSTRUMENT)
+    return dict(zip(copies.index, zip(as_stored, copies["size"], strict=True), strict=True))
