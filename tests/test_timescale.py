@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.tables import CANDLES, DAILY, HOURLY, known
-from components.warehouse import Warehouse, loading
+from components.warehouse import Warehouse, aggregates, loading
 from tests.minutes_made import HOUR, LATER, MINUTE, T0, frame, minute, minutes, same, summed
 from tests.terminal import run_sql
 from tests.test_intraday import stored_naively
@@ -26,7 +26,8 @@ from timescaledb_information.jobs where hypertable_name is not null order by pro
 @pytest.fixture(autouse=True)
 def inserted(monkeypatch):
     """COPY ends this server; rows go in by INSERT."""
-    monkeypatch.setattr(loading, "copy_in", insert)
+    for module in (aggregates, loading):
+        monkeypatch.setattr(module, "copy_in", insert)
 
 
 @pytest.fixture(scope="module")
