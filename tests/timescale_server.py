@@ -3,7 +3,6 @@
 COPY FROM STDIN ends this server, so rows go in by INSERT; everything else is as it is.
 """
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -14,34 +13,23 @@ import pytest
 from psycopg2 import sql as pg
 from psycopg2.extras import execute_values
 
-HERE = Path(__file__).parent / "timescale"
-
-# Kept from run to run: the packages are 60 MB.
-CACHE = Path(__file__).parent.parent / "var" / "timescale"
-
-NPM = ("npm", "ci", "--legacy-peer-deps", "--no-audit", "--no-fund")
+# Where `make test` installs the packages, or says what was in the way.
+FOLDER = Path(__file__).parent.parent / ".venv" / "timescale"
 
 NO_NODE = "node or npm is not installed"
 NO_PACKAGE = "the npm packages of TimescaleDB cannot be had here"
 
 
 def installed():
-    """The folder in which the packages are, installed there when they are not."""
+    """The folder in which the packages are; they are part of the set-up, and of no test."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip(NO_NODE)
-    lock = (HERE / "package-lock.json").read_bytes()
-    done = CACHE / "installed"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as alone:
-        fcntl.flock(alone, fcntl.LOCK_EX)
-        for name in ("package.json", "package-lock.json", "server.mjs"):
-            shutil.copy(HERE / name, CACHE / name)
-        if not done.exists() or done.read_bytes() != lock:
-            ended = subprocess.run(NPM, cwd=CACHE, capture_output=True, text=True, check=False)
-            if ended.returncode:
-                pytest.skip(f"{NO_PACKAGE}: {' '.join(ended.stderr.split())[:200]}")
-            done.write_bytes(lock)
-    return CACHE
+    lacking = FOLDER / "lacking"
+    if lacking.exists():
+        pytest.skip(f"{NO_PACKAGE}: {' '.join(lacking.read_text().split())[:200]}")
+    if not (FOLDER / ".tried").exists():
+        pytest.fail("the tests' TimescaleDB is not installed: run `make test` once")
+    return FOLDER
 
 
 @contextmanager

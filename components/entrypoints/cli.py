@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,11 +115,10 @@ def backfill(
     from components.steps import backfill as fill
 
     settings = _settings(source=source, symbols=symbols, interval=interval)
-    now = _instant(None, "now")
     span = _instant(since, "--since"), _instant(until, "--until")
     if span[0] >= span[1]:
         raise SettingsError(f"--since {since} is not before --until {until or 'now'}.")
-    with _parts(settings, now, "backfill") as parts:
+    with _parts(settings, _fresh_instant(), "backfill") as parts:
         return _finished(fill(parts, *span))
 
 
@@ -224,8 +224,10 @@ def status(  # noqa: PLR0913 - each option of a command is an argument
         return 0
     if any(value is not None for value in (since, as_of, out, *chosen.values())):
         raise SettingsError("status takes these options with --quality alone. Add --quality.")
+    zone = _settings().time_zone
     with _warehouse() as warehouse:
-        _show(views.quarantine(warehouse) if quarantine else views.status(warehouse), as_json)
+        tables = views.quarantine(warehouse) if quarantine else views.status(warehouse, zone)
+        _show(tables, as_json)
     return 0
 
 
@@ -391,6 +393,15 @@ def _instant(text: str | None, option: str) -> "pd.Timestamp":
         raise SettingsError(f"{option} {text!r} is no date. Write it as 2024-03-12.")
     utc = instant.tz_localize("UTC") if instant.tzinfo is None else instant.tz_convert("UTC")
     return utc.floor("s")
+
+
+def _fresh_instant() -> "pd.Timestamp":
+    """A second that no run before this one can have had, for an instant names what it fetched."""
+    import pandas as pd
+
+    began = _instant(None, "now")
+    time.sleep(1 - time.time() % 1)
+    return max(_instant(None, "now"), began + pd.Timedelta(seconds=1))
 
 
 def _past(instant: "pd.Timestamp", option: str) -> "pd.Timestamp":

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from components.errors import SettingsError
-from components.settings import read_settings
 from components.tables import LABELS
 from components.warehouse import Warehouse
 from components.words import clean, level_word, moment
@@ -75,11 +74,11 @@ from alerts a order by a.known_at desc, a.ts desc, a.id limit %(limit)s
 """
 
 
-def status(warehouse: Warehouse) -> dict[str, pd.DataFrame]:
+def status(warehouse: Warehouse, zone: str) -> dict[str, pd.DataFrame]:
     """The last runs, freshness and coverage, rows kept aside by check, pending deliveries.
 
     And what keeps the bars shorter than a day; since when, where older ones were given up. And
-    the payment volumes, where there are any.
+    the payment volumes, where there are any, on the clock of ``zone``.
     """
     queries = {
         "runs": RUNS,
@@ -90,7 +89,7 @@ def status(warehouse: Warehouse) -> dict[str, pd.DataFrame]:
     tables = {name: warehouse.query(sql, {}) for name, sql in queries.items()}
     payments = warehouse.query(PAYMENTS, {})
     if len(payments):
-        tables["payments"] = _on_the_clock(payments, read_settings().time_zone)
+        tables["payments"] = _on_the_clock(payments, zone)
     else:
         tables["runs"] = tables["runs"].drop(columns="measures_new")
     since = warehouse.minutes_since

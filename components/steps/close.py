@@ -145,7 +145,7 @@ def _page(parts: Parts, alerts: tuple[Alert, ...]) -> str:
 
 def _bars(parts: Parts, carried: Snapshot | None) -> dict[str, int]:
     """How many bars of each instrument were judged, or how many bins of a data set are held."""
-    if parts.source.traits.kind == "measures":
+    if parts.is_measured:
         n_bins = bins_held(parts, parts.run.as_of)["n_bins"]
         return {str(name): int(n) for name, n in n_bins.items()}
     if carried is None:
@@ -155,7 +155,7 @@ def _bars(parts: Parts, carried: Snapshot | None) -> dict[str, int]:
 
 def _expected(parts: Parts, symbol: str) -> pd.Timestamp:
     as_of = parts.run.as_of
-    if parts.source.traits.kind == "measures":
+    if parts.is_measured:
         return expected_bin(parts, as_of)
     return parts.calendars.last_closed(symbol, parts.watch.interval, as_of)
 

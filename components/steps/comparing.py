@@ -24,48 +24,31 @@ OF_SECOND = "second source, "
 
 
 def compare(parts: Parts, as_of: pd.Timestamp) -> int:
-    """Hold what this run loaded against the second source, if there is one; give the disputes."""
-    if parts.second is None:
-        return 0
-    return len(compare_with(parts, parts.second, as_of, parts.watch.tolerance))
+    """Hold the closes that this run loaded against the second source's, if there is one.
 
-
-def compare_with(
-    parts: Parts, second: Source, as_of: pd.Timestamp, tolerance: float = 0.01
-) -> pd.DataFrame:
-    """Hold the closes that this run loaded against another provider's.
-
-    A bar of which the logarithm of the closes' ratio is larger than ``tolerance`` is let in,
-    and the second source's row goes to the quarantine under ``sources_disagree`` with both
-    values. Its replies are kept in the raw lake.
+    A bar of which the logarithm of the closes' ratio is larger than ``watch.tolerance`` is let
+    in, and the second source's row goes to the quarantine under ``sources_disagree`` with both
+    values; gives how many. Its replies are kept in the raw lake. Opens are not compared:
+    auctions make them differ.
 
     An instrument that the second does not know, by its name or by that of the setting, is not
     compared, nor is a bar that it does not have. A second source that fails, or knows none of
     them, is noted among the run's failures, and stops nothing.
-
-    Parameters
-    ----------
-    second : Source
-        Another source of candles than ``parts.source``.
-    tolerance : float, default=0.01
-        Opens are not compared: auctions make them differ.
-
-    Returns
-    -------
-    DataFrame
-        The rows put into the quarantine.
     """
+    second = parts.second
+    if second is None:
+        return 0
     own = _newly_loaded(parts, as_of)
     try:
         requests = _requests(parts, second, own, as_of)
     except TremorError as error:
         parts.run.failures.append(Failure(second.name, f"{OF_SECOND}{_kind(error)}", str(error)))
-        return _nothing()
+        return 0
     if own.empty:
-        return _nothing()
+        return 0
     if not requests:
         parts.run.failures.append(_stranger(parts, second, own))
-        return _nothing()
+        return 0
     # Failures of the second source must not count as the first one's.
     run = RunSummary(parts.run.id, parts.run.command, as_of)
     beside = replace(parts, source=second, run=run)
@@ -78,13 +61,13 @@ def compare_with(
         Failure(f.symbol, f"{OF_SECOND}{f.kind}", f"{second.name}: {f.message}") for f in failures
     )
     pairs = _pairs(parts, read.parsed, own)
-    apart = pairs[np.abs(np.log(pairs["close_second"] / pairs["close"])) > tolerance]
+    apart = pairs[np.abs(np.log(pairs["close_second"] / pairs["close"])) > parts.watch.tolerance]
     rows = _quarantined(apart, as_of)
     _store(parts, batch, rows)
     counts = parts.run.counts
     counts["bars_compared"] = counts.get("bars_compared", 0) + len(pairs)
     counts["bars_disagree"] = counts.get("bars_disagree", 0) + len(rows)
-    return rows
+    return len(rows)
 
 
 def _stranger(parts: Parts, second: Source, own: pd.DataFrame) -> Failure:
@@ -92,10 +75,6 @@ def _stranger(parts: Parts, second: Source, own: pd.DataFrame) -> Failure:
     names = [parts.watch.second_names.get(name, name) for name in own["symbol"].unique()]
     message = f"{second.name}: knows none of {', '.join(names[:5])}. Set TREMOR_SECOND_NAMES."
     return Failure(second.name, f"{OF_SECOND}SymbolNotFound", message)
-
-
-def _nothing() -> pd.DataFrame:
-    return pd.DataFrame(columns=list(QUARANTINE.columns))
 
 
 def _kind(error: TremorError) -> str:
@@ -150,7 +129,7 @@ def _lines(reply: RawReply, parsed: Parsed) -> pd.DataFrame:
 
 def _quarantined(apart: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
     if apart.empty:
-        return _nothing()
+        return pd.DataFrame(columns=list(QUARANTINE.columns))
     values = apart[["close_second", "source", "close"]].itertuples(index=False)
     texts = [
         json.dumps({"close": second, "first_source": name, "first_close": first})

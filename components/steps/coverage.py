@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from components.panels import Flags
+from components.rows import is_intraday
 from components.sessions import length
 from components.steps.parts import Parts
 
@@ -41,8 +42,7 @@ def known_absent(parts: Parts, bars: pd.DataFrame, as_of: pd.Timestamp) -> Flags
 
 def given_up(parts: Parts, bars: pd.DataFrame) -> Flags:
     """Tell which bars the warehouse gave up, and would not store again."""
-    is_short = length(parts.watch.interval) < pd.Timedelta(days=1)
-    since = parts.warehouse.minutes_since if is_short else None
+    since = parts.warehouse.minutes_since if is_intraday(parts.watch.interval) else None
     if since is None:
         return np.zeros(len(bars), dtype=np.bool_)
     is_gone: Flags = (bars["ts"] < since).to_numpy()

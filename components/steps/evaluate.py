@@ -81,7 +81,7 @@ def read_candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
     interval, as_of = parts.watch.interval, parts.run.as_of
     held = _held(parts)
     wanted = [symbol for symbol in held if not chosen.symbols or symbol in chosen.symbols]
-    if not wanted and parts.source.traits.kind == "measures":
+    if not wanted and parts.is_measured:
         raise SettingsError(
             f"evaluate: {parts.source.name!r} gives payment volumes, and candles alone are "
             "evaluated. Set TREMOR_SOURCE to a source of candles."

@@ -79,7 +79,7 @@ class Refined:
 
 def plan(parts: Parts, as_of: pd.Timestamp) -> Iterator[list[CandleRequest]]:
     """Which bars to ask for: the missing ones, and a few before them, batch by batch."""
-    if parts.source.traits.kind == "measures":
+    if parts.is_measured:
         since = month_edges(as_of - parts.watch.history, as_of, parts.watch.zone)[0]
         return plan_backfill(parts, since, as_of, as_of)
     firsts = missing_bars(parts, as_of, as_of).groupby("symbol")["ts"].min()
@@ -118,7 +118,7 @@ def _still_wanted(parts: Parts, piece: CandleRequest) -> CandleRequest | None:
     """The piece from its first absent bar on; None when all of it is held."""
     if piece.name:
         return None if _is_loaded(parts, piece) else piece
-    if parts.source.traits.kind == "measures":
+    if parts.is_measured:
         # A month that may still change is asked for whole: each of its bins may have.
         return piece
     due = closed_bars(parts, piece.symbol, piece.since, piece.as_of, piece.until)
@@ -176,7 +176,7 @@ def _batches(parts: Parts, requests: Iterable[CandleRequest]) -> Iterator[list[C
 
 
 def _bars_in(parts: Parts, request: CandleRequest) -> float:
-    if parts.source.traits.kind == "measures":
+    if parts.is_measured:
         return BATCH_BARS / BATCH_MONTHS
     years = (request.until - request.since) / YEAR
     return years * parts.calendars.bars_per_year(request.symbol, request.interval)
@@ -248,7 +248,7 @@ def _ask(parts: Parts, request: CandleRequest) -> RawReply | Failure:
     except SourceError as error:
         is_down = isinstance(error, SourceUnavailable)
         parts.run.unreachable_in_a_row = missed + 1 if is_down else 0
-        if parts.source.traits.kind == "measures" and type(error) is SourceError:
+        if parts.is_measured and type(error) is SourceError:
             # A wrong password, tried for every month, locks the user out.
             parts.run.unreachable_in_a_row = DOWN
         return _failure(request.symbol, error)
@@ -291,7 +291,7 @@ def refine_parsed(parts: Parts, read: Sorted, beside: Executor | None = None) ->
     objects = parts.lake.raw_rows(batch)
     parts.run.hashes.extend(objects["sha256"])
     none = pd.DataFrame()
-    if not parsed or parts.source.traits.kind == "measures":
+    if not parsed or parts.is_measured:
         return Refined(none, none, none, objects, measure_rows(parts, parsed))
     stored = _stored(parts, [reply.request for reply, _ in parsed])
     candles, actions, quarantine = checks.apply(parsed, stored, parts.calendars)

@@ -29,7 +29,7 @@ def missing_bars(parts: Parts, as_of: pd.Timestamp, closed_by: pd.Timestamp) -> 
     not to have is not missing, nor is what was refused before these weeks.
     """
     watch = parts.watch
-    if parts.source.traits.kind == "measures":
+    if parts.is_measured:
         return missing_bins(parts, as_of - RECENT, as_of, closed_by)
     last = parts.warehouse.last_ts(watch.symbols, watch.interval, as_of)
     recent = parts.warehouse.read(
@@ -83,7 +83,7 @@ def _refused(
 
 def last_bars(parts: Parts, as_of: pd.Timestamp) -> dict[str, pd.Timestamp]:
     """The newest bar of each instrument, or of each data set; one without any is absent."""
-    if parts.source.traits.kind == "measures":
+    if parts.is_measured:
         return last_bins(parts, as_of)
     return parts.warehouse.last_ts(parts.watch.symbols, parts.watch.interval, as_of)
 

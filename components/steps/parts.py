@@ -73,3 +73,8 @@ class Parts:
     progress: Progress = unseen
     second: Source | None = None
     is_dry: bool = False
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the source gives measures, in bins of the operator's clock, and no candles."""
+        return self.source.traits.kind == "measures"

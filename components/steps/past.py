@@ -123,7 +123,7 @@ def read_past(parts: Parts) -> Past:
     SettingsError
         When the source has no candles.
     """
-    if parts.source.traits.kind == "measures":
+    if parts.is_measured:
         raise SettingsError(
             f"nothing to replay: {parts.source.name!r} gives payment volumes, and days are "
             "replayed of candles alone. Name a source of candles with --source."

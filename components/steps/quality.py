@@ -100,8 +100,11 @@ def quality(
         By default what is watched.
     """
     wanted = sorted(parts.watch.symbols if symbols is None else symbols)
-    is_measured = parts.source.traits.kind == "measures"
-    found = _measured(parts, as_of, since) if is_measured else _traded(parts, as_of, since, wanted)
+    found = (
+        _measured(parts, as_of, since)
+        if parts.is_measured
+        else _traded(parts, as_of, since, wanted)
+    )
     aside = _aside(parts, as_of, since, wanted)
     table, days, gaps = tables(list(found), aside)
     return Quality(
@@ -115,7 +118,7 @@ def quality(
         days=days,
         gaps=gaps,
         aside=aside,
-        zone=parts.watch.zone if is_measured else "UTC",
+        zone=parts.watch.zone if parts.is_measured else "UTC",
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from components.carried import Snapshot
-from components.sessions import length
+from components.rows import is_intraday
 from components.steps.carrying import latest_ledger
 from components.steps.parts import Parts
 from components.words import counted
@@ -48,7 +48,7 @@ def budget_in_words(parts: Parts) -> str:
     """Which rate was stated, and which was realised so far over how many instrument years."""
     rows = realised(parts, carried_now(parts))
     # As it was asked for: bars shorter than a day have a budget by the week.
-    is_short = length(parts.watch.interval) < pd.Timedelta(days=1)
+    is_short = is_intraday(parts.watch.interval)
     span, in_year = ("week", 365.25 / 7) if is_short else ("year", 1.0)
     stated = f"{parts.ensemble.alerts_per_year / in_year:.4g} alerts per instrument and {span}"
     if not parts.ensemble.keeps_budget:

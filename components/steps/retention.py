@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from components.sessions import length
+from components.rows import is_intraday
 from components.steps.parts import Parts
 
 DAY = pd.Timedelta(days=1)
@@ -18,7 +18,7 @@ def retire(parts: Parts, as_of: pd.Timestamp) -> int:
     the past gives anything up. The lake's small files are merged where a month has many.
     """
     is_past = pd.Timestamp(parts.clock()) - as_of > DAY
-    if parts.is_dry or is_past or length(parts.watch.interval) >= DAY:
+    if parts.is_dry or is_past or not is_intraday(parts.watch.interval):
         return 0
     parts.lake.compact_all(parts.watch.interval, least=MANY_FILES)
     n_gone = parts.warehouse.keep_minutes(parts.watch.keep_minutes_days, as_of)

@@ -152,8 +152,7 @@ def _message(parts: Parts, alerts: tuple[Alert, ...], as_of: pd.Timestamp) -> Me
     stamp = as_of.isoformat()
     n_judged = len(parts.watch.symbols) - len({f.symbol for f in parts.run.failures})
     name = [alert.id for alert in alerts] or ["all clear", stamp]
-    is_measured = parts.source.traits.kind == "measures"
-    what = "data sets read" if is_measured else "instruments judged"
+    what = "data sets read" if parts.is_measured else "instruments judged"
     return Message(
         id=digest(*name),
         as_of=stamp,

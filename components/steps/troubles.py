@@ -30,7 +30,6 @@ group by check_name, symbol, coalesce(ts, to_timestamp(0)) order by check_name, 
 def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident]]]:
     """One alert for all data trouble that was not told yet, or none."""
     last = last_bars(parts, as_of)
-    is_measured = parts.source.traits.kind == "measures"
     failures = parts.run.failures
     # Of several failures the first says why; the others may not even have been asked for.
     failed = {f.symbol: f for f in reversed(failures) if not f.kind.startswith(OF_SECOND)}
@@ -41,7 +40,7 @@ def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident
     found: dict[str, list[Incident]] = {}
     for symbol, failure in failed.items():
         known = last.get(symbol)
-        if is_measured and known == expected_bin(parts, as_of):
+        if parts.is_measured and known == expected_bin(parts, as_of):
             # The newest month came: an old one that fails is not told at every bin.
             known = _month(as_of)
         found[f"failed {symbol}"] = [_incident(parts, symbol, known, failure.kind)]
@@ -91,12 +90,12 @@ def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident
             for key in news
             if key[:5] == "dead "
         },
-        bar="bin" if is_measured else "bar",
-        zone=parts.watch.zone if is_measured else "UTC",
+        bar="bin" if parts.is_measured else "bar",
+        zone=parts.watch.zone if parts.is_measured else "UTC",
     )
     incidents = [incident for group in news.values() for incident in group]
     symbols = tuple(sorted({incident.symbol for incident in incidents}))
-    noun = "data set" if is_measured else "instrument"
+    noun = "data set" if parts.is_measured else "instrument"
     alert = Alert(
         id=alert_id(incidents),
         kind="data",
