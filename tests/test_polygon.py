@@ -731,12 +731,12 @@ def test_an_unknown_instrument_is_told_from_one_without_trades(bucket):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (gzip.compress(day_file("2026-07-13"))[:-9], "damaged"),
-        (gzip.compress(day_file("2026-07-13"))[:-8] + b"\0" * 8, "damaged"),
-        (b"no gzip at all", "damaged"),
-        (gzip.compress(b"a,b\n1,2\n"), "no column ticker"),
-        (gzip.compress(b""), "no column ticker"),
-        (gzip.compress(b"x" * 10_000_000), "longer than"),
+        pytest.param(gzip.compress(day_file("2026-07-13"))[:-9], "damaged", id="cut short"),
+        pytest.param(gzip.compress(day_file("2026-07-13"))[:-8] + b"\0" * 8, "damaged", id="sum"),
+        pytest.param(b"no gzip at all", "damaged", id="no gzip"),
+        pytest.param(gzip.compress(b"a,b\n1,2\n"), "no column ticker", id="other columns"),
+        pytest.param(gzip.compress(b""), "no column ticker", id="empty"),
+        pytest.param(gzip.compress(b"x" * 10_000_000), "longer than", id="a bomb"),
     ],
 )
 def test_a_damaged_file_is_said(bucket, content, said):
