@@ -7,6 +7,7 @@ processed/candles/interval={interval}/symbol={symbol}/month={yyyy-mm}/{hash}.par
                                                          that are shorter than a day
 state/{fingerprint}/{stamp}.arrow, {stamp}/{part}.arrow   carried state, a cache
 runs/{run}/manifest.json, runs/{run}/report.html         what a run did
+runs/probe/...                                           written by ``doctor``
 
 A stamp is ``20240313T120000Z``. A manifest is written after the bodies that it names.
 """
@@ -15,6 +16,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.errors import LakeError
+from components.errors import LakeError, WriteOnceError
 from components.objects import open_objects, segment
 from components.records import CandleRequest, Failure, RawBatch, RawReply
 from components.rows import ARROW_TYPES, apart, is_intraday, prepared
@@ -256,6 +258,26 @@ class Lake:
         key = f"runs/{segment(run)}/{name}"
         self.objects.put(key, body)
         return f"{self.root}/{key}"
+
+    def probe(self) -> None:
+        """Write, list and read objects, and see that what is written once stays.
+
+        Raises
+        ------
+        LakeError
+            One of these may not be done, or the store overwrites what is written once.
+        """
+        self.objects.put("runs/probe/again", b"probe")
+        self.objects.put_once("runs/probe/once", b"once")
+        with suppress(WriteOnceError):
+            self.objects.put_once("runs/probe/once", b"other")
+        if self.objects.get("runs/probe/once") != b"once":
+            raise LakeError(
+                f"lake {self.root}: the store overwrites what is written once. Use one that "
+                "honours If-None-Match: *, as S3 and MinIO do."
+            )
+        if "runs/probe/again" not in self.objects.list("runs/probe/"):
+            raise LakeError(f"lake {self.root}: what was written is not listed. Look at the store.")
 
     def run_manifests(self) -> list[bytes]:
         """The manifests of all runs."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -21,6 +22,9 @@ ENSEMBLE = ("market", "pump", "knn", "kmeans", "gmm")
 
 # What payment operators read; the files source joins them when it is told what its tables mean.
 OF_MEASURES = ("athena", "sql")
+
+# Alerts look back a month, and some margin.
+LEAST_KEPT_DAYS = 60
 
 Names = Annotated[tuple[str, ...], NoDecode]
 
@@ -103,6 +107,14 @@ class Settings(BaseSettings):
         description="`postgresql://user:password@host/db`. Unset: an embedded server.",
     )
 
+    warehouse_password: SecretStr = Field(
+        SecretStr(""),
+        description=(
+            "The warehouse's password where its URL holds none, so that a secret store gives the "
+            "password alone."
+        ),
+    )
+
     smtp_url: SecretStr = Field(
         SecretStr(""),
         description=(
@@ -132,6 +144,21 @@ class Settings(BaseSettings):
         gt=0,
         lt=1,
         description="Closes of two sources that differ by more, a fraction, are data trouble.",
+    )
+    keep_scores_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description=(
+            "Scores of single views, for bars older than so many days, leave the warehouse; "
+            "verdicts, channels and alerts stay. 0: never."
+        ),
+    )
+    keep_quarantine_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Rows kept aside so many days ago leave the warehouse. 0: never.",
     )
     keep_minutes_days: int = Field(
         0,
@@ -221,6 +248,13 @@ class Settings(BaseSettings):
             raise ValueError("a gateway's address holds no user or password: it is printed")
         return value
 
+    @field_validator("keep_scores_days", "keep_quarantine_days")
+    @classmethod
+    def _beyond_what_is_told(cls, value: int) -> int:
+        if 0 < value < LEAST_KEPT_DAYS:
+            raise ValueError(f"keep {LEAST_KEPT_DAYS} days or more: runs look back so far")
+        return value
+
     @field_validator("calendars", "second_names", mode="before")
     @classmethod
     def _paired(cls, value: Any) -> Any:
@@ -236,6 +270,28 @@ class Settings(BaseSettings):
         """Alerts accepted per instrument and year at the interval."""
         is_short = _is_short({"interval": self.interval})
         return self.alerts_per_week * 365.25 / 7 if is_short else self.alerts_per_year
+
+    @property
+    def warehouse(self) -> str:
+        """The warehouse's URL with its password, "" for the embedded one.
+
+        Raises
+        ------
+        SettingsError
+            A password beside a URL that holds one, or names no user.
+        """
+        url = self.warehouse_url.get_secret_value()
+        password = self.warehouse_password.get_secret_value()
+        if not (url and password):
+            return url
+        scheme, _, rest = url.partition("://")
+        user, at, host = rest.rpartition("@")
+        if not at or ":" in user:
+            raise SettingsError(
+                "TREMOR_WAREHOUSE_PASSWORD needs a TREMOR_WAREHOUSE_URL with a user and without a "
+                "password. Write postgresql://user@host:5432/database"
+            )
+        return f"{scheme}://{user}:{quote(password, safe='')}@{host}"
 
     @property
     def lake_root(self) -> str:

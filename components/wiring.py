@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import stamina
 
+from components import logs
 from components.channels import Channel, open_channel
 from components.embedded import open_embedded
 from components.ensemble import Ensemble
@@ -53,8 +54,8 @@ def open_parts(
         When another process holds the lock.
     """
     stamina.instrumentation.set_on_retry_hooks([_log_retry])
-    source, second = _source(settings, settings.source), _second(settings)
-    symbols = _symbols(settings, source)
+    source, second = source_of(settings), second_of(settings)
+    symbols = symbols_of(settings, source)
     if not (symbols or reads_only):
         raise SettingsError("nothing to watch. Set TREMOR_SYMBOLS.")
     calendars = Calendars(settings.calendars, source.traits.calendar)
@@ -65,9 +66,10 @@ def open_parts(
     run = RunSummary(
         run_id(command, settings.interval, as_of), command, as_of.floor("s"), started_at=_clock()
     )
+    logs.name_run(run.id)
     lake = Lake(settings.lake_root)
     report = f"{settings.lake_root}/runs/{run.id}/report.html"
-    channels = () if reads_only else _channels(settings, report)
+    channels = () if reads_only else channels_of(settings, report)
 
     with ExitStack() as stack:
         warehouse = stack.enter_context(open_warehouse(settings))
@@ -85,6 +87,8 @@ def open_parts(
                 tolerance=settings.tolerance,
                 second_names=settings.second_names,
                 keep_minutes_days=settings.keep_minutes_days,
+                keep_scores_days=settings.keep_scores_days,
+                keep_quarantine_days=settings.keep_quarantine_days,
                 empty_is_zero=settings.measures_empty == "zero",
                 attempts=settings.attempts,
                 all_clear=settings.all_clear,
@@ -109,7 +113,7 @@ def open_parts(
 @contextmanager
 def open_warehouse(settings: Settings) -> Iterator[Warehouse]:
     """The warehouse by its address, or the embedded one; its schema is brought up to date."""
-    url = settings.warehouse_url.get_secret_value() or open_embedded(settings.state_dir)
+    url = settings.warehouse or open_embedded(settings.state_dir)
     with Warehouse(url) as warehouse:
         warehouse.migrate()
         yield warehouse
@@ -118,7 +122,7 @@ def open_warehouse(settings: Settings) -> Iterator[Warehouse]:
 @contextmanager
 def open_scratch(settings: Settings, parts: Parts) -> Iterator[Parts]:
     """The same parts over stores of their own, of which nothing is left behind."""
-    url = settings.warehouse_url.get_secret_value() or open_embedded(settings.state_dir)
+    url = settings.warehouse or open_embedded(settings.state_dir)
     with scratch_warehouse(url) as warehouse:
         watch = replace(parts.watch, attempts=1, heartbeat_url="")
         yield replace(parts, watch=watch, lake=scratch_lake(), warehouse=warehouse, channels=())
@@ -133,14 +137,16 @@ def _clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _source(settings: Settings, name: str) -> Source:
-    return open_source(name, **settings.fields())
+def source_of(settings: Settings) -> Source:
+    """The source that the settings name."""
+    return open_source(settings.source, **settings.fields())
 
 
-def _second(settings: Settings) -> Source | None:
+def second_of(settings: Settings) -> Source | None:
+    """The source that the first is compared with, where there is one."""
     if not settings.second_source:
         return None
-    second = _source(settings, settings.second_source)
+    second = open_source(settings.second_source, **settings.fields())
     if settings.second_source == settings.source or second.traits.kind != "candles":
         raise SettingsError(
             "TREMOR_SECOND_SOURCE is the first one, or has no candles. Name another source of "
@@ -149,7 +155,8 @@ def _second(settings: Settings) -> Source | None:
     return second
 
 
-def _channels(settings: Settings, report: str) -> tuple[Channel, ...]:
+def channels_of(settings: Settings, report: str = "") -> tuple[Channel, ...]:
+    """The ways to tell someone that the settings name, not connected yet."""
     letters = {
         "sender": settings.alert_from,
         "recipients": settings.alert_to,
@@ -169,7 +176,8 @@ def _channels(settings: Settings, report: str) -> tuple[Channel, ...]:
     return tuple(channels)
 
 
-def _symbols(settings: Settings, source: Source) -> tuple[str, ...]:
+def symbols_of(settings: Settings, source: Source) -> tuple[str, ...]:
+    """What is watched: instruments, or data sets of payments."""
     if source.traits.kind == "measures":
         # What is watched are the data sets that were described to the source, or some of them.
         known = set(source.symbols())

@@ -19,8 +19,8 @@ import psycopg2
 
 ROOT = Path(__file__).parents[1]
 
-# A line of the log: time, level, name, text.
-LOGGED = re.compile(r"^\d{4}-\d\d-\d\d \S+ (?:INFO|WARNING|ERROR) ")
+# A line of the log, which is JSON where stderr is no terminal.
+LOGGED = re.compile(r'^\{"level": "')
 
 
 @dataclass(frozen=True)

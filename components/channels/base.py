@@ -26,3 +26,12 @@ class Channel(Protocol):
         PartlyDelivered
             Some recipients have it, the others refused it.
         """
+
+    def probe(self) -> str:
+        """Go as far as one can without telling anyone anything; give what was seen, in words.
+
+        Raises
+        ------
+        ChannelError
+            A message would not get through.
+        """

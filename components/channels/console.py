@@ -16,6 +16,10 @@ class Console:
     report: str = ""
     name: str = "console"
 
+    def probe(self) -> str:
+        """Nothing can be in the way; see ``Channel``."""
+        return "on standard output"
+
     def send(self, message: Message) -> None:
         """Write the message; see ``Channel``."""
         text = render.text(message, self.report)

@@ -130,16 +130,42 @@ class Email:
                 f"{len(self._to)} recipients and refused {self._safe(replies)}"
             )
 
+    def probe(self) -> str:
+        """Log in and name sender and recipients, and then take it back; see ``Channel``."""
+        with self._told():
+            refused = self._name_recipients()
+        if refused:
+            replies = "; ".join(f"{who}: {_reply(*said)}" for who, said in refused.items())
+            raise self._error(f"refuses {replies}", False)
+        return f"{self._server.place} takes messages for {len(self._to)} recipient(s)"
+
     def _hand_in(self, mail: EmailMessage) -> dict[str, tuple[int, bytes]]:
-        smtp = self._connect()
-        try:
-            if self._server.user:
-                smtp.login(self._server.user, self._server.password)
+        with self._logged_in() as smtp:
             refused = smtp.send_message(mail)
             # The message is taken: a clumsy goodbye must not have it sent again.
             with suppress(smtplib.SMTPException, OSError):
                 smtp.quit()
             return refused
+
+    def _name_recipients(self) -> dict[str, tuple[int, bytes]]:
+        with self._logged_in() as smtp:
+            smtp.ehlo_or_helo_if_needed()
+            code, said = smtp.mail(self._from.addr_spec)
+            if code != 250:
+                raise smtplib.SMTPSenderRefused(code, said, self._from.addr_spec)
+            replies = {who.addr_spec: smtp.rcpt(who.addr_spec) for who in self._to}
+            with suppress(smtplib.SMTPException, OSError):
+                smtp.rset()
+                smtp.quit()
+            return {who: reply for who, reply in replies.items() if reply[0] not in (250, 251)}
+
+    @contextmanager
+    def _logged_in(self) -> Iterator[smtplib.SMTP]:
+        smtp = self._connect()
+        try:
+            if self._server.user:
+                smtp.login(self._server.user, self._server.password)
+            yield smtp
         finally:
             smtp.close()
 

@@ -35,9 +35,18 @@ class Outbox:
     def send(self, message: Message) -> None:
         """Write the message's file; see ``Channel``."""
         mail = letter(message, self._from, self._to, self.clock(), self.report)
+        self._put(file_name(message), mail.as_bytes())
+
+    def probe(self) -> str:
+        """Write a file and remove it; see ``Channel``."""
+        self._put(".probe", b"")
+        (self.folder / ".probe").unlink(missing_ok=True)
+        return f"no mail server is set: messages become files in {self.folder}"
+
+    def _put(self, name: str, content: bytes) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(self.folder / file_name(message), mail.as_bytes())
+            _write(self.folder / name, content)
         except OSError as error:
             raise ChannelError(
                 f"outbox {self.folder} could not be written: {error.strerror}. Check its "

@@ -2,6 +2,8 @@
 
 import json
 import math
+import socket
+import ssl
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,6 +71,13 @@ class Webhook:
             is_passing = reply.status_code == 429 or reply.status_code >= 500
             raise self._error(f"answered {reply.status_code}: {self._said(reply)}", is_passing)
 
+    def probe(self) -> str:
+        """Connect, and say nothing; see ``Channel``."""
+        try:
+            return reach(self.url, self.timeout_s)
+        except OSError as error:
+            raise self._error(f"is not reached: {error.strerror or error}", True) from None
+
     def _error(self, what: str, retryable: bool) -> ChannelError:
         parts = urlsplit(self.url)
         return ChannelError(f"{parts.scheme}://{parts.hostname} {what}", retryable=retryable)
@@ -81,6 +90,22 @@ class Webhook:
         for secret in (parts.path.strip("/"), parts.query, *parts.path.split("/")):
             said = said.replace(secret, "***") if len(secret) > 3 else said
         return said or "no words"
+
+
+def reach(url: str, timeout_s: float) -> str:
+    """Connect to the server of a URL, with TLS where it says so, and send nothing.
+
+    Raises
+    ------
+    OSError
+        It is not reached, or shows a certificate that is not trusted.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    with socket.create_connection((host, port), timeout=timeout_s) as plain:
+        if parts.scheme == "https":
+            ssl.create_default_context().wrap_socket(plain, server_hostname=host).close()
+    return f"{parts.scheme}://{host} is reached; nothing was sent"
 
 
 def _words_of(error: requests.RequestException) -> str:

@@ -1,7 +1,6 @@
 """The command line. Heavy modules are imported by the command that needs them."""
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from components import logs
 from components.errors import AnotherRunAtWork, SettingsError, TremorError
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def command_line(daily: Callable[..., "RunSummary"]) -> None:
 
     What the user can mend is one line and exit code 2; a bug keeps its traceback.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("tremor").setLevel(logging.INFO)
+    logs.start(sys.stderr)
     try:
         code = app(standalone_mode=False, obj=daily)
     except AnotherRunAtWork as error:
@@ -182,6 +181,34 @@ def backtest(  # noqa: PLR0913 - each option of a command is an argument
     is_tried = any(value is not None for value in other.values())
     then = _settings(source=source, symbols=symbols, **other) if is_tried else None
     return backtesting.backtested(opened, settings, then, wanted, out=out, is_json=as_json)
+
+
+@app.command()
+def doctor(
+    *,
+    source: SourceOption = None,
+    symbols: SymbolsOption = None,
+    interval: IntervalOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Try settings, versions, disk, clock, lake, warehouse, source and channels; tell nobody.
+
+    Exit code 2 when a run would fail, and what to do about it.
+    Example: python main.py doctor
+    """
+    from dataclasses import asdict
+
+    from components.entrypoints import doctor as examiner
+
+    settings = _settings(source=source, symbols=symbols, interval=interval)
+    seen = []
+    for finding in examiner.examine(settings, _instant(None, "now")):
+        seen.append(finding)
+        if not as_json:
+            typer.echo(f"{finding.state:5} {finding.part:10} {finding.said}")
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in seen]))
+    return 2 if any(finding.state == "fail" for finding in seen) else 0
 
 
 @app.command()

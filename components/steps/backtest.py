@@ -82,6 +82,10 @@ class Collector:
         """Keep the message; see ``Channel``."""
         self.messages.append(message)
 
+    def probe(self) -> str:
+        """Nothing can be in the way; see ``Channel``."""
+        return "kept"
+
 
 def backtest(parts: Parts, scratch: Scratch, span: Span, *others: Parts) -> list[Outcome]:
     """Replay the days of ``span`` under the settings of ``parts``, and of each of ``others``.

@@ -1,6 +1,7 @@
 """Close: the report, the manifest and the record of the run; then the heartbeat."""
 
 import json
+import logging
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,8 @@ from components.steps.parts import Parts
 from components.steps.quality import lately
 from components.steps.realised import carried_now, realised
 from components.tables import VERDICTS
+
+log = logging.getLogger("tremor")
 
 # What a run added to the ledgers: its alerts, and every delivery that it made or left waiting.
 LEDGERS = {
@@ -169,6 +172,19 @@ def _status(symbol: str, failed: set[str], last: dict[str, Any], n_missing: pd.S
 
 
 def _heartbeat(parts: Parts) -> None:
+    _ping(parts)
+    run = parts.run
+    said = {
+        "event": "heartbeat",
+        "command": run.command,
+        "exit_code": run.exit_code,
+        "alerts": run.counts["alerts"],
+        "seconds": round(sum(run.seconds.values()), 3),
+    }
+    log.info("%s finished", run.id, extra=said)
+
+
+def _ping(parts: Parts) -> None:
     if not parts.watch.heartbeat_url:
         return
     try:

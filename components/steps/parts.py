@@ -53,6 +53,8 @@ class Watch:
     tolerance: float = 0.01
     second_names: Mapping[str, str] = field(default_factory=dict)
     keep_minutes_days: int = 0
+    keep_scores_days: int = 0
+    keep_quarantine_days: int = 0
 
 
 @dataclass(frozen=True)

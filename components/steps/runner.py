@@ -29,5 +29,6 @@ class Runner:
         seconds = time.perf_counter() - started
         name = step.__name__
         parts.run.seconds[name] = parts.run.seconds.get(name, 0.0) + seconds
-        log.info("step=%s seconds=%.2f", name, seconds)
+        said = {"event": "step", "step": name, "seconds": round(seconds, 3)}
+        log.info("%s took %.2f s", name, seconds, extra=said)
         return result

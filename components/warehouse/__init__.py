@@ -107,6 +107,11 @@ class Warehouse:
         with self.transaction() as cursor:
             return intraday.engine(cursor)
 
+    def versions(self) -> tuple[int, int]:
+        """The schema's version, 0 when it is not made yet, and the one that this program makes."""
+        with self.transaction() as cursor:
+            return migrations.versions(cursor, self.schema)
+
     def close(self) -> None:
         """Close the connection; the next use opens another."""
         self._connection.close()

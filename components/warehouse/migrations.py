@@ -83,6 +83,21 @@ def step(cursor: Any, schema: str) -> bool:
     return True
 
 
+def versions(cursor: Any, schema: str) -> tuple[int, int]:
+    """The version that the schema has, 0 when it is not made, and the one that this program makes.
+
+    Nothing is changed.
+    """
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = %s AND tablename = %s)",
+        [schema, "schema_version"],
+    )
+    if not cursor.fetchone()[0]:
+        return 0, len(MIGRATIONS)
+    cursor.execute("SELECT coalesce(max(version), 0) FROM schema_version")
+    return int(cursor.fetchone()[0]), len(MIGRATIONS)
+
+
 def _version(cursor: Any, schema: str) -> int:
     cursor.execute("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)", [schema])
     if not cursor.fetchone()[0]:
