@@ -53,9 +53,10 @@ lock: .venv/.dev  ## Resolve the pinned versions anew
 		$(LOCK_FLAGS) -o requirements-local.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra dev \
 		-c requirements.txt $(LOCK_FLAGS) -o requirements-dev.txt
-	@sed '/^websockets==/,/[^\\]$$/d' requirements-local.txt > .venv/.but-websockets
-	@echo 'websockets<17' | $(BIN)/uv pip compile pyproject.toml --extra embedded --extra flows \
-		-c .venv/.but-websockets --overrides /dev/stdin $(LOCK_FLAGS) -o requirements-flows.txt
+	@sed -E '/^(sqlalchemy|websockets)==/,/[^\\]$$/d' requirements-local.txt > .venv/.constraints
+	@printf 'sqlalchemy<2.1\nwebsockets<17\n' | $(BIN)/uv pip compile pyproject.toml \
+		--extra embedded --extra flows -c .venv/.constraints --overrides /dev/stdin \
+		$(LOCK_FLAGS) -o requirements-flows.txt
 
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q
 
@@ -79,7 +80,8 @@ clean:  ## Remove the environment and everything embedded
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@ .venv/.local
 
-# Prefect, apart from the rest: massive pins a newer websockets, which nothing here uses.
+# Prefect, apart from the rest. Its scheduler fails on SQLAlchemy 2.1, and it bears no websockets
+# as new as massive asks for (and uses for streams alone).
 .venv/flows/.made: .venv/.dev requirements-flows.txt
 	@echo "installing Prefect into .venv/flows (about a minute)"
 	@$(PYTHON) -m venv --without-pip $(@D)

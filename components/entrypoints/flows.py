@@ -27,7 +27,13 @@ import typer
 
 from components import steps
 from components.embedded import open_embedded
-from components.errors import AnotherRunAtWork, SettingsError, StoreError, TremorError
+from components.errors import (
+    AnotherRunAtWork,
+    SettingsError,
+    StoreError,
+    TremorError,
+    WriteOnceError,
+)
 from components.records import RunSummary
 from components.settings import Settings, read_settings
 from components.steps.parts import Parts
@@ -190,12 +196,11 @@ def _whole(settings: Settings, as_of: pd.Timestamp, key: str) -> Any:
         failed = call.of(lambda: _outcome(daily(settings, as_of, TaskRunner())))
         if isinstance(call.error, AnotherRunAtWork):
             call.result = {"name": "Skipped", "message": _line(call.error)}
-        elif failed:
-            return failed
-        if call.result["name"] != "Completed":
-            # What was not done, or not all of it, is done when it is asked for again.
-            get_transaction().write_on_commit = False
-        return call.result
+            failed = None
+        # What was not done, or not all of it, is done when it is asked for again.
+        is_done = failed is None and call.result["name"] == "Completed"
+        get_transaction().write_on_commit = is_done
+        return failed or call.result
 
     state = task(
         name="run",
@@ -206,11 +211,15 @@ def _whole(settings: Settings, as_of: pd.Timestamp, key: str) -> Any:
         result_serializer="json",
         retries=len(PATIENCE_S),
         retry_delay_seconds=list(PATIENCE_S),
-        retry_condition_fn=lambda *_: isinstance(call.error, StoreError),
+        retry_condition_fn=lambda *_: _may_pass(call.error),
     )(attempt)(return_state=True)
     if state.is_failed() and call.error is not None:
         return _mendable(call.error)
     return Completed(**state.result())
+
+
+def _may_pass(error: TremorError | None) -> bool:
+    return isinstance(error, StoreError) and not isinstance(error, WriteOnceError)
 
 
 def _outcome(summary: RunSummary) -> dict[str, str]:
