@@ -6,7 +6,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
 
 import boto3
 
@@ -67,13 +70,52 @@ def wait_for(url, server, log):
             time.sleep(0.1)
 
 
-@contextmanager
-def moto_server():
-    """Give the address of the other cloud."""
-    from moto.server import ThreadedMotoServer
+@dataclass(frozen=True)
+class Made:
+    """A stack that a cloud made: how to ask the services, names by logical name, outputs."""
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    client: Callable[[str], Any]
+    name: str
+    id: str
+    status: str
+    ids: dict[str, str]
+    outputs: dict[str, str]
+
+
+def make_stack(client, name, body, verb="create", **parameters):
+    """Create or update a stack and wait for its end."""
+    cloud = client("cloudformation")
+    act = getattr(cloud, f"{verb}_stack")
+    act(
+        StackName=name,
+        TemplateBody=body,
+        Capabilities=["CAPABILITY_IAM"],
+        Parameters=[{"ParameterKey": k, "ParameterValue": str(v)} for k, v in parameters.items()],
+    )
+    found = stack_at_rest(client, name)
+    pages = cloud.get_paginator("list_stack_resources").paginate(StackName=name)
+    made = [each for page in pages for each in page["StackResourceSummaries"]]
+    return Made(
+        client,
+        name,
+        found["StackId"],
+        found["StackStatus"],
+        {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in made},
+        {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])},
+    )
+
+
+def delete_stack(made):
+    """Delete a stack and give how that ended."""
+    made.client("cloudformation").delete_stack(StackName=made.name)
+    return stack_at_rest(made.client, made.id)["StackStatus"]
+
+
+def stack_at_rest(client, name):
+    """The stack, once nothing is under way."""
+    for _ in range(600):
+        (found,) = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        if not found["StackStatus"].endswith("IN_PROGRESS"):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(found["StackStatus"])
