@@ -24,7 +24,7 @@ from tests.aws_servers import (
 )
 from tests.stack import PATH, Stack, may, read_template
 from tests.terminal import ROOT, hurry
-from tests.worlds import MORNING
+from tests.worlds import DAY, MORNING, history
 
 BODY = PATH.read_text()
 TEMPLATE = read_template()
@@ -627,7 +627,7 @@ ACTIONS = {
 
 
 def test_the_tasks_role_is_enough_for_its_runs(world, s3_url, monkeypatch):
-    """Each call that two days' runs make to S3 is one that the task's role allows."""
+    """Each call that three days' runs make to S3 is one that the task's role allows."""
     calls = set()
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     boto3.setup_default_session()
@@ -638,9 +638,9 @@ def test_the_tasks_role_is_enough_for_its_runs(world, s3_url, monkeypatch):
     boto3.DEFAULT_SESSION.events.register("provide-client-params.s3", noted)
     bucket = s3_url.removeprefix("s3://").partition("/")[0]
     world.settings["lake_url"] = f"s3://{bucket}/lake"
-    world.put_market(MORNING.normalize() - 2 * (MORNING - MORNING.normalize()) * 2)
+    world.put("AAA", history("AAA", n_bars=300))
     for days in (2, 1, 0):
-        world.run(MORNING - days * (MORNING - MORNING.normalize()) * 2)
+        world.run(MORNING - days * DAY)
     stack = Stack(TEMPLATE)
     assert {"PutObject", "GetObject", "ListObjectsV2", "DeleteObject"} <= {c[0] for c in calls}
     for name, used, key_, prefix in calls:
