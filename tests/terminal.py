@@ -17,6 +17,8 @@ from pathlib import Path
 import pandas as pd
 import psycopg2
 
+from tests.secrets_of import secrets_in
+
 ROOT = Path(__file__).parents[1]
 
 # A line of the log, which is JSON where stderr is no terminal.
@@ -96,6 +98,13 @@ def end(process) -> Seen:
     return Seen(process.returncode, out, err)
 
 
+def discreet(seen: Seen, variables) -> Seen:
+    """What was seen of a command, in which none of its secrets may show: of every test."""
+    shown = [text for text in secrets_in(variables) if text in seen.out + seen.err]
+    assert not shown, f"a secret of {len(shown)} is shown"
+    return seen
+
+
 def tremor(world, *arguments, largest_file=None, **settings) -> Seen:
     """Do ``python main.py ...`` in a process of its own, forked from one that imported it all.
 
@@ -111,7 +120,7 @@ def tremor(world, *arguments, largest_file=None, **settings) -> Seen:
     server = _server()
     server.stdin.write(json.dumps(job) + "\n")
     server.stdin.flush()
-    return Seen(*json.loads(server.stdout.readline()))
+    return discreet(Seen(*json.loads(server.stdout.readline())), job["environment"])
 
 
 @lru_cache(maxsize=1)
