@@ -8,25 +8,24 @@ environment of its own (requirements-flows.txt).
 import hashlib
 import json
 import logging
-import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
+from os import environ
 from pathlib import Path
 from time import sleep
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import pandas as pd
 import requests
 import typer
 
-from components import steps
 from components.embedded import open_embedded
+from components.entrypoints import tasks
 from components.errors import (
     AnotherRunAtWork,
     SettingsError,
@@ -36,12 +35,8 @@ from components.errors import (
 )
 from components.records import RunSummary
 from components.settings import Settings, read_settings
-from components.steps.parts import Parts
-from components.steps.runner import Runner
 from components.warehouse import Warehouse
 from components.wiring import code_version
-
-T = TypeVar("T")
 
 
 def _prepare() -> None:
@@ -51,18 +46,19 @@ def _prepare() -> None:
     except SettingsError:
         # The run says in one line which setting is wrong; here Prefect only needs a place.
         home = Path("var/prefect")
-    os.environ.update(
-        DO_NOT_TRACK="1",
-        PREFECT_SERVER_ANALYTICS_ENABLED="false",
-        PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY="false",
-        PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT="false",
-        PREFECT_SERVER_API_HOST="127.0.0.1",
-        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="true",
-        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
-    )
     home.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("PREFECT_HOME", str(home.absolute()))
-    os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "tremor")
+    # Written for Prefect; nothing is read here.
+    environ.update(
+        DO_NOT_TRACK="1",
+        PREFECT_HOME=str(home.absolute()),
+        PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY="false",
+        PREFECT_LOGGING_EXTRA_LOGGERS="tremor",
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="true",
+        PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        PREFECT_SERVER_API_HOST="127.0.0.1",
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
+        PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT="false",
+    )
 
 
 # Prefect reads its settings from the environment while it is imported.
@@ -71,7 +67,6 @@ logging.getLogger("tremor").setLevel(logging.INFO)
 
 import prefect  # noqa: E402
 from prefect import flow, task  # noqa: E402
-from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.deployments.runner import EntrypointType  # noqa: E402
 from prefect.runtime import flow_run  # noqa: E402
@@ -84,12 +79,6 @@ from prefect.settings import (  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 from prefect.transactions import get_transaction  # noqa: E402
 
-# A source or a store that is away for longer than the steps' own patience of seconds, s.
-PATIENCE_S = (60, 300)
-
-# What a failure is called whose source could not be reached.
-AWAY = ("SourceUnavailable", "RateLimited", "unavailable")
-
 # So long a finished run's outcome is kept for the same inputs.
 KEPT = timedelta(days=1)
 
@@ -101,68 +90,6 @@ DAILY = ("30 6 * * *", "30 12 * * *")
 MINUTES = "*/5 * * * *"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-
-
-@dataclass
-class Call:
-    """What one call gave; Prefect learns of it only how it ended."""
-
-    result: Any = None
-    error: TremorError | None = None
-
-    def of(self, work: Callable[[], Any]) -> Any:
-        """Do ``work``; an error that the user can mend becomes a state of one line."""
-        self.error = None
-        try:
-            self.result = work()
-        except TremorError as error:
-            self.error = error
-            return Failed(name=type(error).__name__, message=_line(error))
-        return None
-
-
-class TaskRunner(Runner):
-    """Calls each step as a task of Prefect, in this process.
-
-    Only ``fetch`` is called again: a step that lost its warehouse may have lost the lock that
-    keeps other runs away, so then the whole run begins anew with parts of its own.
-    """
-
-    def __call__(self, step: Callable[..., T], parts: Parts, *args: Any) -> T:
-        """Call ``step(parts, *args)`` as a task of the step's name."""
-        call, usual = Call(), super().__call__
-        patience = list(PATIENCE_S) if step is steps.fetch else []
-        left = [*patience]
-
-        def attempt() -> Any:
-            noted = len(parts.run.failures)
-            failed = call.of(lambda: usual(step, parts, *args))
-            if failed or not left:
-                return failed
-            left.pop()
-            away = [f for f in call.result.failures if f.kind in AWAY]
-            if not away:
-                return None
-            # Asked again for these alone: what came is in the lake. Nobody is told of a failure
-            # that the next attempt may undo.
-            del parts.run.failures[noted:]
-            parts.run.unreachable_in_a_row = 0
-            return Failed(name=away[0].kind, message=f"{away[0].symbol}: {away[0].message}")
-
-        name = step.__name__
-        state = task(
-            name=name,
-            task_run_name=f"{name} {parts.run.id}",
-            cache_policy=NO_CACHE,
-            persist_result=False,
-            retries=len(patience),
-            retry_delay_seconds=patience,
-            retry_condition_fn=lambda *_: call.error is None,
-        )(attempt)(return_state=True)
-        if call.error is not None:
-            raise call.error
-        state.result()  # raises what a bug raised
-        return call.result  # type: ignore[no-any-return]
 
 
 @flow(name="tremor", persist_result=False)  # type: ignore[untyped-decorator]
@@ -190,12 +117,12 @@ def _whole(settings: Settings, as_of: pd.Timestamp, key: str) -> Any:
     """The run as a task of its own, which holds those of the steps, and is kept by its inputs."""
     from main import daily  # the order of the steps
 
-    call = Call()
+    call = tasks.Call()
 
     def attempt() -> Any:
-        failed = call.of(lambda: _outcome(daily(settings, as_of, TaskRunner())))
+        failed = call.of(lambda: _outcome(daily(settings, as_of, tasks.TaskRunner())))
         if isinstance(call.error, AnotherRunAtWork):
-            call.result = {"name": "Skipped", "message": _line(call.error)}
+            call.result = {"name": "Skipped", "message": tasks.line(call.error)}
             failed = None
         # What was not done, or not all of it, is done when it is asked for again.
         is_done = failed is None and call.result["name"] == "Completed"
@@ -209,8 +136,8 @@ def _whole(settings: Settings, as_of: pd.Timestamp, key: str) -> Any:
         cache_expiration=KEPT,
         persist_result=True,
         result_serializer="json",
-        retries=len(PATIENCE_S),
-        retry_delay_seconds=list(PATIENCE_S),
+        retries=len(tasks.PATIENCE_S),
+        retry_delay_seconds=list(tasks.PATIENCE_S),
         retry_condition_fn=lambda *_: _may_pass(call.error),
     )(attempt)(return_state=True)
     if state.is_failed() and call.error is not None:
@@ -233,11 +160,7 @@ def _outcome(summary: RunSummary) -> dict[str, str]:
 
 
 def _mendable(error: TremorError) -> Any:
-    return Failed(name=type(error).__name__, message=f"error: {_line(error)}")
-
-
-def _line(error: TremorError) -> str:
-    return " ".join(str(error).split())
+    return Failed(name=type(error).__name__, message=f"error: {tasks.line(error)}")
 
 
 def _key(settings: Settings, as_of: pd.Timestamp) -> str:
@@ -366,7 +289,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except TremorError as error:
-        typer.echo(f"error: {_line(error)}", err=True)
+        typer.echo(f"error: {tasks.line(error)}", err=True)
         code = 2
     sys.exit(code or 0)
 
