@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -418,6 +419,17 @@ def test_the_schedules_are_those_of_the_deployment_and_one_fires(town):
     assert len(town.world.alerts()) == 1
 
 
+def test_its_list_differs_from_the_image_in_two_packages_alone():
+    """What judges under Prefect is what judges in the image, to the version."""
+
+    def pins(name):
+        found = re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / name).read_text(), re.MULTILINE)
+        return set(found)
+
+    others = pins("requirements.txt") - pins("requirements-flows.txt")
+    assert {name for name, _ in others} == {"sqlalchemy", "websockets"}
+
+
 def test_every_source_opens_beside_prefect():
     """Massive's client pins a newer websockets than Prefect bears; ours needs none."""
     code = (
@@ -433,6 +445,10 @@ def test_every_source_opens_beside_prefect():
 
 def test_nothing_left_this_machine(town):
     """The server, the served runs and the flows connect on loopback alone."""
+    trying = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
+    seen = {**town.environment, "TESTS_CONNECTIONS": str(town.folder / "tried")}
+    subprocess.run([PYTHON, "-c", trying], check=False, env=seen, capture_output=True, timeout=60)
+    assert "OUTSIDE 192.0.2.1" in (town.folder / "tried").read_text()
     lines = (town.folder / "connections").read_text().splitlines()
     assert [line for line in lines if "OUTSIDE" in line] == []
-    assert len(lines) > 10
+    assert {"__main__.py inside", "flow_server.py inside", "flows.py inside"} <= set(lines)
