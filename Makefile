@@ -1,5 +1,5 @@
 # What a newcomer types. Each target does its own set-up; the environment is .venv.
-.PHONY: help demo run flows test lint bench lock clean
+.PHONY: help demo run flows test lint audit release bench lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -36,6 +36,21 @@ lint: .venv/.dev  ## Style, types, import contracts, Dockerfile
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/hadolint Dockerfile
+
+audit: .venv/.dev  ## Known flaws of what the image holds, by the policy in .ci/audit
+	@$(BIN)/python .ci/audit
+
+release: .venv/.dev  ## Source, the list of its parts (SBOM) and their sums, in dist
+	@mkdir -p "$(DIST)"
+	@git archive --format=tar.gz --prefix=tremor-$(VERSION)/ -o "$(DIST)/tremor-$(VERSION).tar.gz" HEAD
+	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml \
+		--output-reproducible --of JSON -o "$(DIST)/tremor-$(VERSION).cdx.json" 2> "$(DIST)/.log" || \
+		{ cat "$(DIST)/.log"; exit 1; }
+	@rm "$(DIST)/.log"
+	@cd "$(DIST)" && sha256sum tremor-$(VERSION).* > SHA256SUMS && cat SHA256SUMS
+
+DIST ?= $(CURDIR)/dist
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 bench: .venv/.dev  ## The benchmarks; each prints ratios
 	@$(BIN)/python -m benchmarks.load_candles
