@@ -99,3 +99,17 @@ def test_the_lists_pin_the_same_versions():
 def test_the_architecture_fits_two_pages():
     """Longer than that nobody reads it."""
     assert len((ROOT / "docs" / "ARCHITECTURE.md").read_text().splitlines()) <= 110
+
+
+def test_each_line_of_the_security_page_is_held_by_a_test_that_is_there():
+    """A promise whose test is gone is no promise."""
+    text = (ROOT / "docs" / "SECURITY.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
+    rows = [row for row in rows if not row.endswith("held by |")]
+    assert len(rows) > 15
+    for row in rows:
+        held = re.findall(r"`(\w+)::(\w+)`", row.rpartition(" | ")[2])
+        assert held, row
+        for module, name in held:
+            assert f"def {name}(" in (ROOT / "tests" / f"{module}.py").read_text(), name
+    assert len(text.splitlines()) <= 70
