@@ -13,7 +13,9 @@ RUN python -m venv /opt/tremor \
     && /opt/tremor/bin/pip uninstall --yes pip setuptools \
     && find /opt/tremor/lib -type d -name tests -prune -exec rm -rf {} + \
     && rm -rf /opt/tremor/lib/python3.11/site-packages/pyarrow/include \
-        /opt/tremor/bin/activate* /opt/tremor/bin/Activate.ps1 /opt/tremor/include
+        /opt/tremor/bin/activate* /opt/tremor/bin/Activate.ps1 /opt/tremor/include \
+    # The root is read-only later: bytecode is made now, and never compared with its source.
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/tremor
 
 FROM ${PYTHON_IMAGE}${PYTHON_DIGEST:+@${PYTHON_DIGEST}}
 # The base's installers go, and every right to become another user.
@@ -23,7 +25,8 @@ RUN rm -rf /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/e
     && useradd --uid 10001 --no-create-home --home-dir /var/lib/tremor \
         --shell /usr/sbin/nologin tremor \
     && install -d -o 10001 -g 10001 -m 0750 /var/lib/tremor \
-    && chown 10001:10001 /tmp
+    && chown 10001:10001 /tmp \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /usr/local/lib/python3.11
 WORKDIR /app
 COPY --from=build /opt/tremor /opt/tremor
 COPY deploy/image/baked_cache.py /opt/tremor/lib/python3.11/site-packages/
@@ -42,11 +45,10 @@ ENV PATH=/opt/tremor/bin:$PATH \
     NUMBA_CACHE_LOCATOR_CLASSES=baked_cache.BakedCache \
     TREMOR_STATE_DIR=/var/lib/tremor
 # Bytecode and compiled scans are made once here, so that a run starts in seconds.
-RUN python -m compileall -q --invalidation-mode unchecked-hash /usr/local/lib/python3.11 \
-        /opt/tremor /app \
-    && NUMBA_CACHE_DIR=/opt/numba python -c "from components.ensemble import warm; warm()" \
+RUN python -m compileall -q --invalidation-mode unchecked-hash /app \
+    && NUMBA_CACHE_DIR=/opt/numba python -c "from baked_cache import bake; bake()" \
     && rm -rf /tmp/* \
-    && chmod -R a+rX /opt /app
+    && chmod -R a+rX /opt/numba /app
 
 ARG PYTHON_IMAGE
 ARG PYTHON_DIGEST

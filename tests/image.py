@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / ".venv" / "image"
 BASE = "localhost/python:3.11-slim-bookworm"
+KEPT_LAYERS = 150
 LACKING = "buildah, debootstrap or root's rights, which building an image needs, are not here"
 
 # What a Python made from source needs of Debian, beside a minimal system.
@@ -68,7 +69,7 @@ def buildah(*arguments):
     KEPT.mkdir(parents=True, exist_ok=True)
     places = ("--root", str(KEPT / "store"), "--runroot", str(KEPT / "run"))
     done = subprocess.run(
-        ["buildah", "--storage-driver", "vfs", *places, *arguments],
+        ["buildah", "--storage-driver", "overlay", *places, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -131,8 +132,6 @@ class Image:
 
     config: dict
     root: Path
-    build_seconds: float
-    seconds: dict = field(default_factory=dict)
 
     @property
     def environment(self):
@@ -194,8 +193,13 @@ class Image:
             folder.chmod(place.stat().st_mode & 0o7777)
         return folder
 
+    def note(self, figure):
+        """Keep a figure that was measured, for docs/CONTAINERS.md."""
+        with (KEPT / "figures").open("a") as file:
+            file.write(f"{time.strftime('%F %T')} {figure}\n")
+
     def megabytes(self):
-        """The size of all files beyond none, MB, each counted once."""
+        """The size of all files, MB, each counted once."""
         sizes = {}
         for path in self.files():
             if not path.is_symlink():
@@ -216,10 +220,11 @@ def built(context=ROOT, *arguments):
     # How packages are reached from here is this machine's affair: seen while building, and gone.
     pip = KEPT / "pip.conf"
     pip.write_text(f"[global]\ncert = {AUTHORITIES}\n")
-    name = f"localhost/tremor-test:{os.getpid()}"
+    name = "localhost/tremor-test:built"
     began = time.monotonic()
     buildah(
-        *("bud", "--quiet", "--pull-never", "--isolation", "chroot", "--format", "docker"),
+        *("bud", "--quiet", "--layers", "--pull-never", "--isolation", "chroot"),
+        *("--format", "docker"),
         *("--build-arg", f"PYTHON_IMAGE={BASE}"),
         *("--volume", f"{pip}:/etc/pip.conf:ro"),
         *("--volume", f"{AUTHORITIES}:{AUTHORITIES}:ro"),
@@ -231,11 +236,14 @@ def built(context=ROOT, *arguments):
     try:
         root = Path(buildah("mount", container).strip())
         config = json.loads(buildah("inspect", "--type", "image", name))["Docker"]["config"]
-        yield Image(config, root, seconds)
+        image = Image(config, root)
+        image.note(f"built in {seconds:.0f} s")
+        yield image
     finally:
         buildah("rm", container)
-        buildah("rmi", "--force", name)
-        buildah("rmi", "--prune", "--force")
+        # Layers are kept, so that a second build is fast, but not those of the whole past.
+        if len(buildah("images", "--all", "--quiet").split()) > KEPT_LAYERS:
+            buildah("rmi", "--prune", "--force")
 
 
 def require_tools():

@@ -47,20 +47,30 @@ def faults(name, service):
         yield "may gain rights"
     if service.get("privileged") or service.get("network_mode") == "host":
         yield "shares the host"
-    for variable, value in service.get("environment", {}).items():
-        is_secret = variable in SECRETS or "PASSWORD" in variable or variable == "REDISCLI_AUTH"
-        if is_secret and str(value) and not re.match(r"\$\{\w+_PASSWORD:\?|\w+://[^:]*$|\w+\+plain:"
-                                                     r"|postgresql://\w+@", str(value)):  # fmt: skip
-            yield f"{variable} in plain"
+    yield from _told(service.get("environment", {}))
     if name in OURS:
-        if service.get("read_only") is not True or service.get("cap_drop") != ["ALL"]:
-            yield "not closed"
-        if not (service.get("mem_limit") and service.get("pids_limit")):
-            yield "not bounded"
-        places = {each.split(":")[0] for each in service["tmpfs"]}
-        places |= {each.split(":")[1] for each in service["volumes"]}
-        if places != {"/tmp", "/var/lib/tremor"}:
-            yield "the writable places are not the image's"
+        yield from _faults_of_ours(service)
+
+
+def _told(environment):
+    """The variables whose password stands in the file itself."""
+    for variable, value in environment.items():
+        is_secret = variable in SECRETS or "PASSWORD" in variable or variable == "REDISCLI_AUTH"
+        # An address that may hold a password holds none; a password comes from outside.
+        is_address = "://" in value and not re.search(r"://[^/]*:[^/]*@", value)
+        if is_secret and not (is_address or re.match(r"\$\{\w+_PASSWORD:\?", value)):
+            yield f"{variable} in plain"
+
+
+def _faults_of_ours(service):
+    if service.get("read_only") is not True or service.get("cap_drop") != ["ALL"]:
+        yield "not closed"
+    if not (service.get("mem_limit") and service.get("pids_limit")):
+        yield "not bounded"
+    places = {each.split(":")[0] for each in service["tmpfs"]}
+    places |= {each.split(":")[1] for each in service["volumes"]}
+    if places != {"/tmp", "/var/lib/tremor"}:
+        yield "the writable places are not the image's"
 
 
 def test_the_file_is_valid_by_the_schema_of_compose():

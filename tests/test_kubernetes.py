@@ -42,11 +42,13 @@ def faults(body):
         found.append("no seccomp profile")
     if any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC")):
         found.append("shares the host")
-    for volume in pod["volumes"]:
-        if not volume.get("emptyDir", {}).get("sizeLimit"):
-            found.append(f"volume {volume['name']} has no bound")
+    found += [
+        f"volume {volume['name']} has no bound"
+        for volume in pod["volumes"]
+        if not volume.get("emptyDir", {}).get("sizeLimit")
+    ]
     for container in pod["containers"]:
-        found += _faults_of(container)
+        found += [*_open(container), *_unbounded(container)]
         if body["kind"] == "Deployment":
             probes = ("startupProbe", "readinessProbe", "livenessProbe")
             found += [f"no {probe}" for probe in probes if probe not in container]
@@ -55,7 +57,7 @@ def faults(body):
     return found
 
 
-def _faults_of(container):
+def _open(container):
     context = container.get("securityContext", {})
     if context.get("allowPrivilegeEscalation") is not False or context.get("privileged"):
         yield "may gain rights"
@@ -65,6 +67,12 @@ def _faults_of(container):
         yield "keeps capabilities"
     if {"runAsUser", "runAsNonRoot"} & set(context):
         yield "overrides the pod's user"
+    for each in container.get("env", ()):
+        if each["name"] in SECRETS and each.get("value"):
+            yield f"{each['name']} in plain"
+
+
+def _unbounded(container):
     resources = container.get("resources", {})
     for kind in ("requests", "limits"):
         for what in ("cpu", "memory", "ephemeral-storage"):
@@ -74,9 +82,6 @@ def _faults_of(container):
         yield "image of no fixed version"
     if sorted(m["mountPath"] for m in container["volumeMounts"]) != ["/tmp", "/var/lib/tremor"]:
         yield "the writable places are not the image's"
-    for each in container.get("env", ()):
-        if each["name"] in SECRETS and each.get("value"):
-            yield f"{each['name']} in plain"
 
 
 def _faults_of_job(spec):
