@@ -4,12 +4,14 @@ The template breaks none of the rules, and a template that was changed for the w
 a rule that cannot fail would hold nothing.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.cost import table
 from tests.stack import PATH, mutated, policies
 from tests.stack_rules import EVERY_ACTION, ON_EVERYTHING, RULES, TEMPLATE, stacks
 
@@ -316,3 +318,21 @@ def test_cfn_lint_finds_nothing():
 def test_it_goes_up_without_a_bucket():
     """A template of more than 51 200 bytes would need a bucket before there is one."""
     assert PATH.stat().st_size <= 51_200
+
+
+DEPLOYING = (PATH.parent / "docs" / "DEPLOY.md").read_text()
+
+
+def test_the_page_tells_every_alarm_and_group_of_parameters():
+    """An alarm in the night whose name the page does not know would help nobody."""
+    kinds = {name: each["Type"] for name, each in TEMPLATE["Resources"].items()}
+    for name in (n for n, kind in kinds.items() if kind == "AWS::CloudWatch::Alarm"):
+        assert f"| {name} |" in DEPLOYING
+    for word in re.findall(r"`([A-Z][A-Za-z]+)[`=]", DEPLOYING):
+        known = {*TEMPLATE["Parameters"], *TEMPLATE["Outputs"], *kinds}
+        assert word in known, f"docs/DEPLOY.md names {word}, which the stack has not"
+
+
+def test_the_table_of_costs_is_the_calculated_one():
+    """The page's table can be made again: it is what the script prints."""
+    assert table() in DEPLOYING
