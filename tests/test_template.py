@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cost import table
-from tests.stack import PATH, mutated, policies
-from tests.stack_rules import EVERY_ACTION, ON_EVERYTHING, RULES, TEMPLATE, stacks
+from components.settings import Settings
+from tests.stack import PATH, Stack, mutated, policies
+from tests.stack_rules import EVERY_ACTION, ON_EVERYTHING, RULES, TEMPLATE, WORLDS, stacks
 
 R = "Resources/"
 NETWORK = R + "MainRun/Properties/Target/EcsParameters/NetworkConfiguration/AwsvpcConfiguration/"
@@ -336,3 +337,24 @@ def test_the_page_tells_every_alarm_and_group_of_parameters():
 def test_the_table_of_costs_is_the_calculated_one():
     """The page's table can be made again: it is what the script prints."""
     assert table() in DEPLOYING
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_program_reads_what_the_task_is_given(world, monkeypatch):
+    """Names and values together make settings, the database's address and password among them."""
+    (container,) = Stack(TEMPLATE, WORLDS[world]).properties("TaskDefinition")[
+        "ContainerDefinitions"
+    ]
+    for entry in container["Environment"]:
+        monkeypatch.setenv(entry["Name"], entry["Value"])
+    for entry in container["Secrets"]:
+        is_url = entry["Name"] == "TREMOR_WAREHOUSE_URL"
+        value = "postgresql://u:p@db.example/w" if is_url else "pass/word"
+        monkeypatch.setenv(entry["Name"], value)
+    settings = Settings(_env_file=None)
+    assert settings.lake_root == "s3://bucket/lake"
+    assert settings.warehouse in (
+        "postgresql://tremor:pass%2Fword@database.endpoint.address:database.endpoint.port/tremor"
+        "?sslmode=require",
+        "postgresql://u:p@db.example/w",
+    )
