@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KEPT = ROOT / ".venv" / "image"
+KEPT = (ROOT / ".venv" / "image").resolve()
 BASE = "localhost/python:3.11-slim-bookworm"
 KEPT_LAYERS = 150
 LACKING = "buildah, debootstrap or root's rights, which building an image needs, are not here"
@@ -82,7 +82,8 @@ def buildah(*arguments):
 def make_base():
     """Make the base once: Debian's minimum, and this machine's Python as /usr/local holds it."""
     recipe = hashlib.sha256((inspect.getsource(make_base) + LIBRARIES + sys.version).encode())
-    stamp = KEPT / f"base-{recipe.hexdigest()[:16]}"
+    # In the store itself, so that both go together.
+    stamp = KEPT / "store" / f"base-{recipe.hexdigest()[:16]}"
     if stamp.exists():
         return
     folder = KEPT / "base"
@@ -106,7 +107,7 @@ def make_base():
         python / "lib" / name,
         local / "lib" / name,
         symlinks=True,
-        ignore=shutil.ignore_patterns("__pycache__", "test", "tests", "site-packages"),
+        ignore=shutil.ignore_patterns("__pycache__", "test", "tests", "*.a", "site-packages"),
     )
     (packages := local / "lib" / name / "site-packages").mkdir()
     for found in (python / "lib" / name / "site-packages").iterdir():
@@ -244,6 +245,8 @@ def built(context=ROOT, *arguments):
         # Layers are kept, so that a second build is fast, but not those of the whole past.
         if len(buildah("images", "--all", "--quiet").split()) > KEPT_LAYERS:
             buildah("rmi", "--prune", "--force")
+        # buildah leaves its store mounted on itself, which `make clean` could not remove.
+        subprocess.run(["umount", "--recursive", KEPT / "store" / "overlay"], check=False)
 
 
 def require_tools():
