@@ -23,6 +23,7 @@ from components.embedded import close_embedded, open_embedded
 from components.records import CandleRequest, Parsed, RawBatch, RawReply
 from components.sessions import Calendars
 from components.settings import Settings
+from components.sources.base import Traits
 from components.steps.carrying import GROUP, read_group, updated, write_group
 from components.steps.gather import BATCH
 from components.tables import CANDLES
@@ -37,6 +38,7 @@ class Generated:
     """A source whose replies are made on the spot: one JSON body an instrument and day."""
 
     name = "generated"
+    traits = Traits()
 
     def fetch(self, request):
         """One bar of one instrument, as bytes."""

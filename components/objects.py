@@ -172,7 +172,7 @@ def _written_once(key: str) -> WriteOnceError:
 
 
 class Bucket:
-    """Objects in S3, encrypted by the server; ``AWS_ENDPOINT_URL`` names another server."""
+    """Objects in S3, encrypted as the bucket says; ``AWS_ENDPOINT_URL`` names another server."""
 
     def __init__(self, bucket: str, prefix: str) -> None:
         self.bucket, self.prefix = bucket, prefix
@@ -222,17 +222,12 @@ class Bucket:
             self._client.delete_object(Bucket=self.bucket, Key=self._key(key))
 
     def _put(self, key: str, body: bytes, **conditions: str) -> None:
-        encrypted = {"ServerSideEncryption": "AES256"}
         if len(body) < MULTIPART_FROM or conditions:
-            self._client.put_object(
-                Bucket=self.bucket, Key=self._key(key), Body=body, **encrypted, **conditions
-            )
+            self._client.put_object(Bucket=self.bucket, Key=self._key(key), Body=body, **conditions)
             return
         import io
 
-        self._client.upload_fileobj(
-            io.BytesIO(body), self.bucket, self._key(key), ExtraArgs=encrypted
-        )
+        self._client.upload_fileobj(io.BytesIO(body), self.bucket, self._key(key))
 
     def _key(self, key: str) -> str:
         return self._place(check_key(key))

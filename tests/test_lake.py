@@ -128,17 +128,23 @@ def test_a_listing_longer_than_a_page_is_complete(s3_url):
     assert objects.list("k/") == keys
 
 
-def test_objects_on_s3_are_encrypted_at_rest(s3_url):
-    """Server-side encryption is asked for on every put."""
+@pytest.mark.parametrize("chosen", ["AES256", "aws:kms"])
+def test_objects_on_s3_are_encrypted_as_the_bucket_says(chosen, s3_url):
+    """By the key that its owner chose for it: no write asks for another."""
     import boto3
 
+    s3, bucket = boto3.client("s3"), s3_url.split("/")[2]
+    by_default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": chosen}}
+    s3.put_bucket_encryption(
+        Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [by_default]}
+    )
     objects = open_objects(s3_url)
     objects.put("a", b"1")
     objects.put_once("b", b"2")
-    bucket = s3_url.split("/")[2]
-    for key in ("a", "b"):
-        head = boto3.client("s3").head_object(Bucket=bucket, Key=f"a/prefix/{key}")
-        assert head["ServerSideEncryption"] == "AES256"
+    objects.put("c", b"3" * (MULTIPART_FROM + 1))
+    for key in ("a", "b", "c"):
+        head = s3.head_object(Bucket=bucket, Key=f"a/prefix/{key}")
+        assert head["ServerSideEncryption"] == chosen
 
 
 @given(st.text())
