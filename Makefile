@@ -1,5 +1,5 @@
 # What a newcomer types. Each target does its own set-up; the environment is .venv.
-.PHONY: help demo run flows test lint audit release bench lock clean
+.PHONY: help demo run flows test lint audit image release bench lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -39,6 +39,10 @@ lint: .venv/.dev  ## Style, types, import contracts, Dockerfile
 
 audit: .venv/.dev  ## Known flaws of what the image holds, by the policy in .ci/audit
 	@$(BIN)/python .ci/audit
+
+image:  ## The container image; a release names its base: make image DIGEST=sha256:...
+	@docker build --build-arg PYTHON_DIGEST=$(DIGEST) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$$(git rev-parse HEAD) -t tremor:$(VERSION) .
 
 release: .venv/.dev  ## Source, the list of its parts (SBOM) and their sums, in dist
 	@mkdir -p "$(DIST)"

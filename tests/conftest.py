@@ -21,6 +21,7 @@ LACKING = (
     "mariadbd is not installed on this machine",
     "node or npm is not installed",
     "the npm packages of TimescaleDB cannot be had here",
+    "buildah, debootstrap or root's rights, which building an image needs, are not here",
 )
 
 _numbers = itertools.count()
