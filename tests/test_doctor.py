@@ -110,6 +110,8 @@ TROUBLES = {
         "second",
         "TREMOR_POLYGON",
     ),
+    "nothing to watch": ({"files_root": "/usr"}, "settings", "Set TREMOR_SYMBOLS"),
+    "no folder": ({"files_root": "/nowhere"}, "settings", "TREMOR_FILES_ROOT"),
     "strange symbol": ({"symbols": "../etc"}, "settings", "../etc"),
 }
 

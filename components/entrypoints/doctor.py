@@ -192,8 +192,10 @@ def _asked(
     source: Source, settings: Settings, now: pd.Timestamp, names: dict[str, str] | None = None
 ) -> tuple[str, str]:
     """Ask for the last days of one instrument, and keep nothing."""
-    symbol = symbols_of(settings, source_of(settings))[0]
-    symbol = (names or {}).get(symbol, symbol)
+    watched = symbols_of(settings, source_of(settings))
+    if not watched:
+        return "warn", f"{source.name} is not asked, for nothing is watched"
+    symbol = (names or {}).get(watched[0], watched[0])
     last = max(7 * pd.Timedelta(days=1), 2 * length(settings.interval))
     request = CandleRequest(symbol, settings.interval, now - last, now, now)
     pieces = source.pieces(request)
