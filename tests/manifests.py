@@ -43,6 +43,12 @@ def pod_of(body):
     return body["spec"]["template"]["spec"] if body["kind"] == "Deployment" else None
 
 
+def kustomizations():
+    """The kustomization of each folder, by the folder's name."""
+    files = sorted(KUBERNETES.rglob("kustomization.yaml"))
+    return {path.parent.name: yaml.safe_load(path.read_text()) for path in files}
+
+
 def compose():
-    """The services of compose.yaml by name."""
+    """All of compose.yaml: its services, its volumes."""
     return yaml.safe_load((ROOT / "compose.yaml").read_text())

@@ -139,6 +139,139 @@ def test_what_is_waited_for_says_when_it_is_ready():
             assert theirs <= set(service.get("profiles", ()))
 
 
+# What each server says of its own health, and where it keeps what it is given.
+HEALTH = {
+    "warehouse": ["CMD", "pg_isready", "--host=127.0.0.1", "--username=tremor", "--dbname=tremor"],
+    "lake": ["CMD", "mc", "ready", "local"],
+    "mail": ["CMD", "/mailpit", "readyz"],
+}
+FOLDERS = {"warehouse": "/var/lib/postgresql/data", "lake": "/data"}
+READY = {
+    "warehouse": "service_healthy",
+    "bucket": "service_completed_successfully",
+    "mail": "service_healthy",
+}
+MAKE_BUCKET = """\
+mc alias set lake {endpoint} {user} "$$LAKE_PASSWORD"
+mc mb --ignore-existing lake/{bucket}
+mc version enable lake/{bucket}
+"""
+
+PASSWORDS = (
+    ("tremor", "AWS_SECRET_ACCESS_KEY"),
+    ("lake", "MINIO_ROOT_PASSWORD"),
+    ("bucket", "LAKE_PASSWORD"),
+)
+
+
+def loose_ends(services):
+    """What one service needs of another and does not get: one line each."""
+    for name in OURS:
+        waits = {k: v["condition"] for k, v in services[name].get("depends_on", {}).items()}
+        if not READY.items() <= waits.items():
+            yield f"{name} does not wait for its servers"
+        if services[name]["tmpfs"] != ["/tmp:mode=1777,size=512m"]:
+            yield f"{name} has no room to work in"
+    for name, test in HEALTH.items():
+        if services[name].get("healthcheck", {}).get("test") != test:
+            yield f"{name} does not say whether it is ready"
+    for name, folder in FOLDERS.items():
+        if services[name].get("volumes") != [f"{name}:{folder}"]:
+            yield f"what {name} keeps is lost"
+    yield from _loose_ends_of_lake(services)
+
+
+def _loose_ends_of_lake(services):
+    given = services["tremor"]["environment"]
+    # Without --address MinIO listens on port 9000.
+    if services["lake"]["command"] != ["server", FOLDERS["lake"], "--console-address", ":9001"]:
+        yield "the lake listens or keeps elsewhere"
+    if given["AWS_ENDPOINT_URL"] != "http://lake:9000":
+        yield "the lake is asked elsewhere"
+    bucket = services["bucket"]
+    script = MAKE_BUCKET.format(
+        endpoint=given["AWS_ENDPOINT_URL"],
+        user=services["lake"]["environment"]["MINIO_ROOT_USER"],
+        bucket=given["TREMOR_LAKE_URL"].split("/")[2],
+    )
+    if (bucket["entrypoint"], bucket["command"]) != (["sh", "-ec"], [script]):
+        yield "the bucket is not made"
+    if bucket["depends_on"] != {"lake": {"condition": "service_healthy"}}:
+        yield "the bucket does not wait for the lake"
+    if len({services[name]["environment"][key] for name, key in PASSWORDS}) != 1:
+        yield "the lake has another password"
+
+
+def test_each_service_gets_what_it_needs_of_the_others():
+    """Waited for, ready by its own word, kept in a volume, asked where it listens."""
+    assert list(loose_ends(SERVICES)) == []
+
+
+def _swap(service, place, old, new):
+    """Replace a word in the text, or in the first one, of a service's property."""
+
+    def change(services):
+        (found,) = [i for i, word in enumerate(services[service][place]) if old in word]
+        services[service][place][found] = services[service][place][found].replace(old, new)
+
+    return change
+
+
+def _set(service, **changed):
+    return lambda services: services[service].update(changed)
+
+
+LOOSE_ENDS = [
+    ("tremor does not wait for its servers", lambda s: s["tremor"]["depends_on"].pop("warehouse")),
+    ("tremor does not wait for its servers", lambda s: s["tremor"]["depends_on"].pop("bucket")),
+    ("tremor does not wait for its servers", lambda s: s["tremor"]["depends_on"].pop("mail")),
+    (
+        "tremor does not wait for its servers",
+        lambda s: s["tremor"]["depends_on"]["warehouse"].update(condition="service_started"),
+    ),
+    ("api does not wait for its servers", lambda s: s["api"]["depends_on"].pop("warehouse")),
+    ("tremor has no room to work in", _set("tremor", tmpfs=["/tmp:mode=0700,size=1k"])),
+    ("tremor has no room to work in", _set("tremor", tmpfs=["/tmp"])),
+    *(
+        (f"{name} does not say whether it is ready", _set(name, healthcheck={"test": test}))
+        for name in HEALTH
+        for test in (["CMD", "false"], ["CMD", "true"])
+    ),
+    ("what warehouse keeps is lost", _swap("warehouse", "volumes", "/data", "/other")),
+    ("what lake keeps is lost", _swap("lake", "volumes", "/data", "/other")),
+    (
+        "the lake listens or keeps elsewhere",
+        lambda s: s["lake"]["command"].extend(["--address", ":9999"]),
+    ),
+    ("the lake listens or keeps elsewhere", _swap("lake", "command", "/data", "/other")),
+    (
+        "the lake is asked elsewhere",
+        lambda s: s["tremor"]["environment"].update(AWS_ENDPOINT_URL="http://lake:9999"),
+    ),
+    ("the bucket is not made", _swap("bucket", "command", "mc mb", "true")),
+    ("the bucket is not made", _swap("bucket", "command", "existing lake/tremor", "lake/other")),
+    (
+        "the bucket is not made",
+        lambda s: s["tremor"]["environment"].update(TREMOR_LAKE_URL="s3://other/lake"),
+    ),
+    ("the bucket is not made", _set("bucket", entrypoint=["sh", "-n"])),
+    ("the bucket does not wait for the lake", lambda s: s["bucket"]["depends_on"].clear()),
+    (
+        "the lake has another password",
+        lambda s: s["lake"]["environment"].update(MINIO_ROOT_PASSWORD="${CACHE_PASSWORD:?}"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("fault", "change"), LOOSE_ENDS)
+def test_each_loose_end_is_found(fault, change):
+    """Each was once broken on purpose, and is valid by the schema."""
+    # Anew: aliases of the file share one object, and a change would reach all of them.
+    services = {name: copy.deepcopy(service) for name, service in SERVICES.items()}
+    change(services)
+    assert fault in list(loose_ends(services))
+
+
 def test_every_volume_is_named_and_used():
     """Data survives `docker compose down`, and nothing is declared for nobody."""
     used = {
@@ -222,4 +355,3 @@ def test_the_lake_is_asked_by_path_on_the_servers_own_port(given, monkeypatch):
     assert asked.startswith("http://lake:9000/tremor/lake/x?")
     lake = SERVICES["lake"]["environment"]
     assert lake["MINIO_ROOT_USER"] == SERVICES["tremor"]["environment"]["AWS_ACCESS_KEY_ID"]
-    assert "lake/tremor" in SERVICES["bucket"]["command"][0]

@@ -1,6 +1,7 @@
 """The manifests of Kubernetes: valid by its schemas, and every pod as closed as it can be."""
 
 import copy
+import ipaddress
 import re
 import subprocess
 import sys
@@ -19,11 +20,15 @@ from tests.manifests import (
     SETTINGS,
     commands,
     documents,
+    kustomizations,
     pod_of,
 )
 
 # The oldest minor version that is still maintained, and the newest that the schemas know.
 VERSIONS = ("1.33", "1.37")
+
+GUIDE = (ROOT / "docs" / "CONTAINERS.md").read_text()
+EXAMPLE = (KUBERNETES / "secrets.example.env").read_text()
 
 PODS = [(path, body) for path, body in documents() if pod_of(body)]
 every_pod = pytest.mark.parametrize(
@@ -200,6 +205,260 @@ def test_each_rule_catches_what_breaks_it(fault):
     assert seen
 
 
+# The hours of template.yaml, both runs in one line; the zone under its full name.
+HOURS = {"schedule": "30 6,12 * * *", "timeZone": "Etc/UTC"}
+HOURS_APART = 6
+NODES_OWN = "169.254.0.0/16"
+ANYWHERE = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [NODES_OWN]}}
+DNS = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+# What all pods may reach beside nothing: policy, peer, ports.
+OUTWARD = {
+    "names": (DNS, ["UDP 53", "TCP 53"]),
+    "providers-mail-warehouse": (ANYWHERE, ["TCP 443", "TCP 465", "TCP 587", "TCP 5432"]),
+}
+
+
+class Cluster:
+    """All that is applied, and what in it names what."""
+
+    def __init__(self):
+        self.bodies = [body for _, body in documents()]
+        self.kustomizations = kustomizations()
+
+    def the(self, kind, name=None):
+        """The object of a kind, or the one of that name."""
+        return next(
+            b for b in self.bodies
+            if b["kind"] == kind and name in {None, b["metadata"]["name"]}
+        )  # fmt: skip
+
+    def names(self, kind):
+        """The names of all objects of a kind."""
+        return {b["metadata"]["name"] for b in self.bodies if b["kind"] == kind}
+
+    def labels(self):
+        """The labels of the pods of each object that makes some."""
+        for body in self.bodies:
+            if pod_of(body):
+                spec = body["spec"].get("jobTemplate", body)["spec"]
+                yield spec["template"]["metadata"]["labels"]
+
+    def loose_ends(self):
+        """What is named and is not there, or is not what was meant: one line each."""
+        pods = [pod for pod in map(pod_of, self.bodies) if pod]
+        for pod in pods:
+            yield from self._unknown_names(pod)
+        yield from self._faults_of_schedule()
+        yield from self._faults_of_policies()
+        namespace = self.the("Namespace")["metadata"]["name"]
+        for folder, body in self.kustomizations.items():
+            if body.get("namespace") != namespace:
+                yield f"{folder} is applied to another namespace"
+        if f"kubectl create namespace {namespace}\n" not in GUIDE:
+            yield "the guide makes another namespace"
+
+    def _unknown_names(self, pod):
+        if pod.get("serviceAccountName") not in self.names("ServiceAccount"):
+            yield "unknown service account"
+        volumes = {each["name"] for each in pod["volumes"]}
+        for container in pod["containers"]:
+            if {each["name"] for each in container["volumeMounts"]} != volumes:
+                yield "unknown volume"
+            told = {
+                kind: each["name"] for way in container["envFrom"] for kind, each in way.items()
+            }
+            if told.get("configMapRef") not in self.names("ConfigMap"):
+                yield "unknown settings"
+            # The user makes it, as the guide and the example say.
+            make = f"create secret generic {told.get('secretRef')} --from-env-file=secrets.env\n"
+            if make not in GUIDE or make not in EXAMPLE:
+                yield "unknown secret"
+
+    def _faults_of_schedule(self):
+        spec = self.the("CronJob")["spec"]
+        if {name: spec.get(name) for name in HOURS} != HOURS:
+            yield "other hours"
+        job = spec["jobTemplate"]["spec"]
+        if not 5 * 3600 <= job["activeDeadlineSeconds"] < HOURS_APART * 3600:
+            yield "cut off too early, or in the way of the next run"
+        codes = {"containerName": "tremor", "operator": "In", "values": [2, 3]}
+        if [c["name"] for c in job["template"]["spec"]["containers"]] != [codes["containerName"]]:
+            yield "another container"
+        ends, goes_on = job["podFailurePolicy"]["rules"]
+        if ends != {"action": "FailJob", "onExitCodes": codes}:
+            yield "other exit codes"
+        moved = [{"type": "DisruptionTarget", "status": "True"}]
+        if goes_on != {"action": "Ignore", "onPodConditions": moved}:
+            yield "a node that went away counts as a failure"
+
+    def _faults_of_policies(self):
+        policies = {b["metadata"]["name"]: b["spec"] for b in self.bodies
+                    if b["kind"] == "NetworkPolicy"}  # fmt: skip
+        for name, spec in policies.items():
+            if not any(_selects(spec["podSelector"], labels) for labels in self.labels()):
+                yield f"{name} holds for nobody"
+        if set(policies) != {"nothing-unless-allowed", *OUTWARD, "gateway", "cache-and-broker"}:
+            yield "policies that no rule here knows"
+        closed = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+        if policies.get("nothing-unless-allowed") != closed:
+            yield "not closed both ways"
+        for name, (peer, ports) in OUTWARD.items():
+            yield from _faults_outward(name, policies[name], peer, ports)
+        ways = [way for spec in policies.values() for way in spec.get("egress", ())]
+        blocks = [to.get("ipBlock") for way in ways for to in way.get("to", [{"ipBlock": {}}])]
+        if any(b is not None and NODES_OWN not in b.get("except", ()) for b in blocks):
+            yield "the node's credentials can be asked for"
+
+
+def _faults_outward(name, spec, peer, ports):
+    if spec["podSelector"] or spec["policyTypes"] != ["Egress"] or "ingress" in spec:
+        yield f"{name} is not for all pods, outward"
+    (way,) = spec["egress"]
+    if way.get("to") != [peer]:
+        yield f"{name} leads elsewhere"
+    if [f"{port['protocol']} {port['port']}" for port in way["ports"]] != ports:
+        yield f"{name} has other ports"
+
+
+def _selects(selector, labels):
+    """Whether a selector of pods takes those labels."""
+    pairs = selector.get("matchLabels", {}).items()
+    assert all(each["operator"] == "In" for each in selector.get("matchExpressions", ()))
+    return pairs <= labels.items() and all(
+        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", ())
+    )
+
+
+def test_all_that_is_named_exists_and_is_what_is_meant():
+    """Settings, secret, account, volumes, hours, exit codes, policies, the namespace."""
+    assert list(Cluster().loose_ends()) == []
+
+
+def _cron(change):
+    return lambda cluster: change(cluster.the("CronJob")["spec"])
+
+
+def _run(change):
+    return _cron(lambda spec: change(spec["jobTemplate"]["spec"]["template"]["spec"]))
+
+
+def _source(number, kind, name):
+    return _run(lambda pod: pod["containers"][0]["envFrom"].__setitem__(number, {kind: name}))
+
+
+def _policy(name, change):
+    return lambda cluster: change(cluster.the("NetworkPolicy", name)["spec"])
+
+
+def _rules(cluster):
+    return cluster.the("CronJob")["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+
+
+SOME = {"matchLabels": {"app.kubernetes.io/name": "api"}}
+NOBODY = {"matchLabels": {"app.kubernetes.io/name": "nobody"}}
+WEB, LOOKUP = "providers-mail-warehouse", "names"
+
+LOOSE_ENDS = [
+    ("unknown settings", _source(0, "configMapRef", {"name": "settings"})),
+    ("unknown settings", lambda c: c.the("ConfigMap")["metadata"].update(name="other")),
+    ("unknown secret", _source(1, "secretRef", {"name": "tremor-secret"})),
+    ("unknown service account", _run(lambda pod: pod.update(serviceAccountName="tremors"))),
+    ("unknown volume", _run(lambda pod: pod["volumes"][0].update(name="other"))),
+    ("other hours", _cron(lambda spec: spec.update(schedule="5 0 * * *"))),
+    ("other hours", _cron(lambda spec: spec.update(timeZone="Asia/Tokyo"))),
+    (
+        "cut off too early, or in the way of the next run",
+        _cron(lambda spec: spec["jobTemplate"]["spec"].update(activeDeadlineSeconds=7200)),
+    ),
+    ("another container", _run(lambda pod: pod["containers"][0].update(name="run"))),
+    ("other exit codes", lambda c: _rules(c)[0]["onExitCodes"].update(values=[1])),
+    ("other exit codes", lambda c: _rules(c)[0]["onExitCodes"].update(containerName="other")),
+    ("other exit codes", lambda c: _rules(c)[0].update(action="Ignore")),
+    ("a node that went away counts as a failure", lambda c: _rules(c)[1].update(action="Count")),
+    ("nothing-unless-allowed holds for nobody",
+     _policy("nothing-unless-allowed", lambda s: s.update(podSelector=NOBODY))),
+    ("not closed both ways",
+     _policy("nothing-unless-allowed", lambda s: s.update(policyTypes=["Egress"]))),
+    (f"{WEB} holds for nobody", _policy(WEB, lambda s: s.update(podSelector=NOBODY))),
+    (f"{WEB} is not for all pods, outward",
+     _policy(WEB, lambda s: s.update(podSelector=SOME))),
+    (f"{WEB} is not for all pods, outward",
+     _policy(WEB, lambda s: s.update(policyTypes=["Ingress"]))),
+    (f"{WEB} leads elsewhere",
+     _policy(WEB, lambda s: s["egress"][0]["to"][0]["ipBlock"].update(cidr="0.0.0.0/32"))),
+    (f"{WEB} has other ports", _policy(WEB, lambda s: s["egress"][0]["ports"].pop())),
+    (f"{WEB} has other ports",
+     _policy(WEB, lambda s: s["egress"][0]["ports"].append({"protocol": "TCP", "port": 22}))),
+    ("the node's credentials can be asked for",
+     _policy(WEB, lambda s: s["egress"][0]["to"][0]["ipBlock"].pop("except"))),
+    ("the node's credentials can be asked for",
+     _policy("cache-and-broker", lambda s: s["egress"][0].pop("to"))),
+    (f"{LOOKUP} leads elsewhere",
+     _policy(LOOKUP, lambda s: s["egress"][0]["to"][0]["namespaceSelector"].update(
+         matchLabels={"kubernetes.io/metadata.name": "nowhere"}))),
+    (f"{LOOKUP} holds for nobody", _policy(LOOKUP, lambda s: s.update(podSelector=NOBODY))),
+    ("gateway holds for nobody", _policy("gateway", lambda s: s.update(podSelector=NOBODY))),
+    ("policies that no rule here knows",
+     lambda c: c.bodies.append(
+         c.the("NetworkPolicy", WEB) | {"metadata": {"name": "one-more"}})),
+    ("base is applied to another namespace",
+     lambda c: c.kustomizations["base"].update(namespace="other")),
+    ("announced is applied to another namespace",
+     lambda c: c.kustomizations["announced"].pop("namespace")),
+    ("the guide makes another namespace",
+     lambda c: c.the("Namespace")["metadata"].update(name="other")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fault", "change"), LOOSE_ENDS)
+def test_each_loose_end_is_found(fault, change):
+    """Each was once broken on purpose, and passed all schemas."""
+    cluster = Cluster()
+    change(cluster)
+    assert fault in list(cluster.loose_ends())
+
+
+def test_the_hours_are_those_of_the_stack():
+    """Whoever moves from one to the other gets the mail at the same time."""
+    stack = (ROOT / "template.yaml").read_text()
+
+    def default(name):
+        return re.search(rf"\n  {name}:\n    Type: String\n    Default: (.*)\n", stack)[1]
+
+    main, later = (default(name) for name in ("MainSchedule", "CatchUpSchedule"))
+    minute, hours, *rest = HOURS["schedule"].split()
+    first, second = hours.split(",")
+    assert (main, later) == (f"cron({minute} {first} * * ? *)", f"cron({minute} {second} * * ? *)")
+    assert rest == ["*", "*", "*"]
+    assert HOURS["timeZone"].removeprefix("Etc/") == default("ScheduleTimeZone")
+    assert int(second) - int(first) == HOURS_APART
+
+
+def test_the_guides_own_policies_are_valid_and_open_what_the_base_keeps_closed(tmp_path):
+    """What a reader copies for other clusters' names, credentials and servers."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    bodies = [b for text in blocks for b in yaml.safe_load_all(text) if "kind" in b]
+    assert {b["metadata"]["name"] for b in bodies} == {
+        "node-local-names",
+        "pod-identity",
+        "lake-of-ours",
+    }
+    path = tmp_path / "more.yaml"
+    path.write_text(yaml.safe_dump_all(bodies))
+    validate = [Path(sys.executable).with_name("kubernetes-validate"), "--strict", path]
+    done = subprocess.run(validate, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for body in bodies:
+        assert body["kind"] == "NetworkPolicy"
+        assert body["spec"]["policyTypes"] == ["Egress"]
+        for way in body["spec"]["egress"]:
+            assert way["to"]
+            assert way["ports"]
+            for to in way["to"]:
+                network = ipaddress.ip_network(to["ipBlock"]["cidr"])
+                assert network.num_addresses == 1 or network.prefixlen >= 16
+
+
 def test_every_image_is_this_version_of_the_program():
     """One name and version, so that an overlay replaces all by one line."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -234,30 +493,6 @@ def test_the_settings_exist_can_be_read_and_hold_no_secret(monkeypatch, tmp_path
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     assert Settings().lake_root == data["TREMOR_LAKE_URL"]
-
-
-def test_nothing_is_reached_unless_allowed():
-    """All pods are closed both ways first; ports then are those of names, web, mail, warehouse."""
-    policies = {b["metadata"]["name"]: b["spec"] for p, b in documents(KUBERNETES / "base")
-                if b["kind"] == "NetworkPolicy"}  # fmt: skip
-    closed = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    assert policies.pop("nothing-unless-allowed") == closed
-    ports = {
-        each["port"]
-        for spec in policies.values()
-        for way in spec["egress"]
-        for each in way["ports"]
-    }
-    assert ports == {53, 443, 465, 587, 5432}
-    assert not any(spec.get("ingress") for spec in policies.values())
-    blocks = [
-        to["ipBlock"]
-        for spec in policies.values()
-        for way in spec["egress"]
-        for to in way["to"]
-        if "ipBlock" in to
-    ]
-    assert all("169.254.0.0/16" in block["except"] for block in blocks)
 
 
 def test_the_namespace_refuses_what_is_less_closed():
