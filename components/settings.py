@@ -201,8 +201,12 @@ class Settings(BaseSettings):
     time_zone: str = Field(
         "UTC", description="Where the operator's days begin: payment bins are labelled in it."
     )
-    measures_query: Path | None = Field(
-        None, description="The SQL file that athena and sql run, with :since and :until."
+    measures_query: str = Field(
+        "",
+        description=(
+            "The SQL that athena and sql run, with :since and :until: a file, or "
+            "`s3://bucket/key.sql`."
+        ),
     )
     measures_times: str = Field(
         "", description="Time zone of times without an offset. Unset: TREMOR_TIME_ZONE."
@@ -254,6 +258,11 @@ class Settings(BaseSettings):
         if 0 < value < LEAST_KEPT_DAYS:
             raise ValueError(f"keep {LEAST_KEPT_DAYS} days or more: runs look back so far")
         return value
+
+    @field_validator("measures_query", mode="before")
+    @classmethod
+    def _placed(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
 
     @field_validator("calendars", "second_names", mode="before")
     @classmethod

@@ -17,6 +17,7 @@ from components.errors import (
     SourceUnavailable,
     SymbolNotFound,
 )
+from components.objects import open_objects
 from components.records import CandleRequest
 from components.sources import queries
 from components.sources.sql import opened
@@ -351,3 +352,16 @@ def test_an_unknown_zone_is_refused_before_anything_is_asked(tmp_path):
     """A slip in TREMOR_TIME_ZONE is told at once."""
     with pytest.raises(SettingsError, match="no time zone is called 'Europe/Bärlin'"):
         ask(tmp_path, "postgresql://host/db", time_zone="Europe/Bärlin")
+
+
+def test_a_query_in_a_bucket_is_read_from_there(s3_url, tmp_path):
+    """A container has no file of its operator's: the same text gives the same query."""
+    objects = open_objects(s3_url)
+    objects.put("payments.sql", QUERY.encode())
+    (tmp_path / "payments.sql").write_text(QUERY)
+    far = queries.read_query(f"{s3_url}/payments.sql", "postgresql")
+    assert far == queries.read_query(tmp_path / "payments.sql", "postgresql")
+    with pytest.raises(SettingsError, match=r"nothing\.sql: the query cannot be read"):
+        queries.read_query(f"{s3_url}/nothing.sql", "postgresql")
+    with pytest.raises(SettingsError, match="no query is set"):
+        queries.read_query("", "postgresql")

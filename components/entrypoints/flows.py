@@ -168,12 +168,14 @@ def _key(settings: Settings, as_of: pd.Timestamp) -> str:
 
     Two warehouses whose addresses differ in the password alone are one.
     """
-    url = settings.warehouse_url.get_secret_value() or open_embedded(settings.state_dir)
-    files = {
-        name: [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in _under(value)]
-        for name, value in settings.fields().items()
-        if isinstance(value, Path) and name != "state_dir"
-    }
+    url = settings.warehouse or open_embedded(settings.state_dir)
+    places = [settings.files_root, settings.measures_file, settings.measures_query]
+    files = [
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for place in places
+        if place and "://" not in str(place)
+        for path in _under(Path(place))
+    ]
     inputs = {
         "settings": settings.shown(),
         "state_dir": str(settings.state_dir.absolute()),

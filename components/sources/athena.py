@@ -71,7 +71,7 @@ TOLD: Final[dict[str, tuple[type[SourceError], str]]] = {
 
 def opened(
     *,
-    measures_query: Path | None = None,
+    measures_query: str | Path = "",
     athena_database: str = "default",
     athena_workgroup: str = "primary",
     athena_output: str = "",

@@ -27,10 +27,12 @@ import pandas as pd
 from components import bins
 from components.errors import (
     InvalidSymbol,
+    LakeError,
     SettingsError,
     SourceFormatError,
     SymbolNotFound,
 )
+from components.objects import open_objects
 from components.records import CandleRequest, Parsed, RawReply
 from components.sources.bars import actions_frame, candles_frame
 from components.sources.base import Traits, check_symbol
@@ -131,35 +133,38 @@ class Query:
     prepared: str
 
 
-def read_query(path: Path | None, dialect: str) -> Query:
-    """Read the query of the settings.
+def read_query(place: str | Path, dialect: str) -> Query:
+    """Read the query of the settings, from a file or from ``s3://bucket/key.sql``.
 
     Raises
     ------
     SettingsError
         When there is none, or it cannot be run month by month; with the remedy.
     """
-    if path is None:
+    if not place:
         raise SettingsError(
             "no query is set. Set TREMOR_MEASURES_QUERY to a file with a SELECT that gives "
             "series, ts and value of the payments between :since and :until."
         )
+    root, _, name = str(place).rpartition("/")
     try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no UTF-8 text"
+        body = open_objects(root).get(name) if "://" in root else Path(place).read_bytes()
+        text = body.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError, LakeError) as error:
+        is_text = not isinstance(error, UnicodeDecodeError)
+        reason = (getattr(error, "strerror", None) or error) if is_text else "no UTF-8 text"
         raise SettingsError(
-            f"{path}: the query cannot be read ({reason}). Correct TREMOR_MEASURES_QUERY."
+            f"{place}: the query cannot be read ({reason}). Correct TREMOR_MEASURES_QUERY."
         ) from None
     try:
-        name = check_symbol(path.stem)
+        name = check_symbol(Path(name).stem)
     except InvalidSymbol:
         raise SettingsError(
-            f"{path}: the file's name is the data set's: rename it to 1 to 32 of A-Z a-z 0-9 . - "
+            f"{place}: the file's name is the data set's: rename it to 1 to 32 of A-Z a-z 0-9 . - "
             "= ^ _ & and .sql."
         ) from None
     lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
-    return Query(name, lines, prepared(text, dialect, str(path)))
+    return Query(name, lines, prepared(text, dialect, str(place)))
 
 
 def _now() -> pd.Timestamp:

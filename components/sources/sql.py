@@ -71,7 +71,7 @@ REFUSALS: Final = (
 def opened(
     *,
     sql_url: SecretStr | None = None,
-    measures_query: Path | None = None,
+    measures_query: str | Path = "",
     measures_settle_days: float = 3.0,
     timeout_s: float = 30.0,
     **settings: Any,
