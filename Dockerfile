@@ -18,9 +18,12 @@ RUN python -m venv /opt/tremor \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/tremor
 
 FROM ${PYTHON_IMAGE}${PYTHON_DIGEST:+@${PYTHON_DIGEST}}
-# The base's installers go, and every right to become another user.
+# The base's installers go, Python's and Debian's, and every right to become another user. What
+# Debian's packages are stays written in /var/lib/dpkg, which an audit of the image reads.
 RUN rm -rf /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/ensurepip \
         /usr/local/bin/pip* /usr/local/bin/wheel \
+        /usr/bin/apt* /usr/bin/dpkg* /usr/sbin/dpkg* /usr/bin/perl* /usr/lib/apt /usr/lib/dpkg \
+        /usr/libexec/dpkg /usr/share/bug /etc/cron.daily \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && useradd --uid 10001 --no-create-home --home-dir /var/lib/tremor \
         --shell /usr/sbin/nologin tremor \

@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,6 @@ LIBRARIES = (
     "ca-certificates,netbase,tzdata,libbz2-1.0,libffi8,liblzma5,libncursesw6,libreadline8,"
     "libsqlite3-0,libssl3,libuuid1,zlib1g"
 )
-MIRROR = "http://deb.debian.org/debian"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 # Runs as root in a mount namespace of its own: the root becomes read-only, two places stay.
@@ -61,7 +61,7 @@ exec chroot "$root" setpriv --no-new-privs --clear-groups --bounding-set=-all --
 def lacking():
     """Why no image can be built on this machine; empty when it can."""
     has_tools = all(map(shutil.which, ("buildah", "debootstrap", "unshare", "setpriv")))
-    return "" if has_tools and os.geteuid() == 0 and sys.base_prefix != "/usr" else LACKING
+    return "" if has_tools and os.geteuid() == 0 else LACKING
 
 
 def buildah(*arguments):
@@ -90,7 +90,7 @@ def make_base():
     shutil.rmtree(folder, ignore_errors=True)
     KEPT.mkdir(parents=True, exist_ok=True)
     made = subprocess.run(
-        ["debootstrap", "--variant=minbase", f"--include={LIBRARIES}", "bookworm", folder, MIRROR],
+        ["debootstrap", "--variant=minbase", f"--include={LIBRARIES}", "bookworm", folder],
         capture_output=True,
         text=True,
         check=False,
@@ -194,6 +194,25 @@ class Image:
             folder.chmod(place.stat().st_mode & 0o7777)
         return folder
 
+    def layers(self):
+        """The folder of each layer, the base's among them."""
+        line = next(
+            line for line in Path("/proc/mounts").read_text().splitlines() if str(self.root) in line
+        )
+        overlay = self.root.parents[1]
+        # An absolute path stays what it is.
+        return [overlay / each for each in re.search(r"lowerdir=([^, ]+)", line)[1].split(":")]
+
+    def holding(self, word):
+        """The files of all layers that hold a word, removed ones too."""
+        layers = self.layers()
+        assert all(layer.is_dir() for layer in layers)
+        found = subprocess.run(
+            ["grep", "-rlaF", word, *layers], capture_output=True, text=True, check=False
+        )
+        assert found.returncode in {0, 1}, found.stderr
+        return found.stdout.splitlines()
+
     def note(self, figure):
         """Keep a figure that was measured, for docs/CONTAINERS.md."""
         with (KEPT / "figures").open("a") as file:
@@ -214,15 +233,12 @@ class Image:
             yield from (Path(folder, name) for name in names)
 
 
-@contextmanager
-def built(context=ROOT, *arguments):
-    """Build the Dockerfile, and give the image; its container and its layers are removed after."""
+def build(name, context, *arguments):
+    """Build a context's Dockerfile and give the image a name."""
     make_base()
     # How packages are reached from here is this machine's affair: seen while building, and gone.
     pip = KEPT / "pip.conf"
     pip.write_text(f"[global]\ncert = {AUTHORITIES}\n")
-    name = "localhost/tremor-test:built"
-    began = time.monotonic()
     buildah(
         *("bud", "--quiet", "--layers", "--pull-never", "--isolation", "chroot"),
         *("--format", "docker"),
@@ -232,16 +248,33 @@ def built(context=ROOT, *arguments):
         *arguments,
         *("-t", name, str(context)),
     )
-    seconds = time.monotonic() - began
+
+
+@contextmanager
+def mounted(name):
+    """Give the image of a name with its files; its container is removed after."""
     container = buildah("from", "--pull-never", name).strip()
     try:
         root = Path(buildah("mount", container).strip())
         config = json.loads(buildah("inspect", "--type", "image", name))["Docker"]["config"]
-        image = Image(config, root)
-        image.note(f"built in {seconds:.0f} s")
-        yield image
+        yield Image(config, root)
     finally:
         buildah("rm", container)
+
+
+@contextmanager
+def built(context=ROOT, *arguments):
+    """Build the Dockerfile, and give the image; what the store need not keep is removed after."""
+    make_base()
+    name = "localhost/tremor-test:built"
+    began = time.monotonic()
+    build(name, context, *arguments)
+    seconds = time.monotonic() - began
+    try:
+        with mounted(name) as image:
+            image.note(f"built in {seconds:.0f} s")
+            yield image
+    finally:
         # Layers are kept, so that a second build is fast, but not those of the whole past.
         if len(buildah("images", "--all", "--quiet").split()) > KEPT_LAYERS:
             buildah("rmi", "--prune", "--force")
@@ -250,6 +283,11 @@ def built(context=ROOT, *arguments):
 
 
 def require_tools():
-    """Skip where no image can be built."""
+    """Skip where no image can be built; fail where only another Python is wanted."""
     if why := lacking():
         pytest.skip(why)
+    if sys.base_prefix == "/usr":
+        pytest.fail(
+            "tests/image.py: the base cannot be made of Debian's own Python, whose files lie among"
+            " all others in /usr; make .venv with a Python that has a folder of its own"
+        )
