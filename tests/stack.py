@@ -210,6 +210,48 @@ def may_be_assumed(stack, role, by, **context):
     return _decided([{**s, "Resource": "*"} for s in fitting], "sts:AssumeRole", "*", context)
 
 
+def may_by(stack, name, by, action, resource, **context):
+    """Whether the policy that hangs on a resource lets the principal ``by`` do something.
+
+    ``by`` is a service, or the ARN of an account. ``name`` is the key's or the policy's.
+    """
+    properties = stack.properties(name)
+    document = properties.get("KeyPolicy", properties.get("PolicyDocument"))
+    read = json.loads(document) if isinstance(document, str) else document
+    fitting = [
+        s
+        for s in listed(read["Statement"])
+        if s["Principal"] == "*" or by in [p for v in s["Principal"].values() for p in listed(v)]
+    ]
+    return _decided(fitting, action, resource, context)
+
+
+def refused_to_all(stack, name, action, resource, **context):
+    """Whether that policy denies it to everybody, whatever else allows it."""
+    statements = [
+        s
+        for s in listed(stack.properties(name)["PolicyDocument"]["Statement"])
+        if s["Effect"] == "Deny" and s["Principal"] == "*"
+    ]
+    return any(_fits(s, action, resource, context) for s in statements)
+
+
+def goes_off(alarm, counted):
+    """Whether an alarm rings over its last periods; ``None`` where nothing was counted."""
+    compared = {
+        "GreaterThanThreshold": lambda v, t: v > t,
+        "GreaterThanOrEqualToThreshold": lambda v, t: v >= t,
+        "LessThanThreshold": lambda v, t: v < t,
+        "LessThanOrEqualToThreshold": lambda v, t: v <= t,
+    }[alarm["ComparisonOperator"]]
+    n = int(alarm["EvaluationPeriods"])
+    bad = [
+        alarm["TreatMissingData"] == "breaching" if v is None else compared(v, alarm["Threshold"])
+        for v in counted[-n:]
+    ]
+    return sum(bad) >= int(alarm.get("DatapointsToAlarm", n))
+
+
 def _decided(statements, action, resource, context):
     effects = {s["Effect"] for s in statements if _fits(s, action, resource, context)}
     return effects == {"Allow"}

@@ -15,11 +15,14 @@ from tests.stack import (
     NAME,
     REGION,
     Stack,
+    goes_off,
     listed,
     may,
     may_be_assumed,
+    may_by,
     policies,
     read_template,
+    refused_to_all,
 )
 
 TEMPLATE = read_template()
@@ -35,7 +38,10 @@ WORLDS = {
         "ImageRepositoryArn": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/other",
         "SettingsFile": "settings/tremor.env",
         "Symbols": "AAA,BBB",
+        "AlertFrom": "tremor@example.org",
         "AlertTo": "analyst@example.org",
+        "AlertsPerYear": "12",
+        "MeasuresQuery": "settings/payments.sql",
         "AlarmEmail": "operator@example.org",
         "AthenaDatabase": "shop",
         "AthenaTablesBucket": "tables",
@@ -145,21 +151,75 @@ def all_encrypted(stack):
 
 @in_every_world
 def only_by_tls(stack):
-    """Bucket, queue and topic refuse whoever comes without TLS."""
-    kinds = {"AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"}
-    for kind in kinds:
-        for name, properties in stack.of_type(kind).items():
-            refused = [
-                s
-                for s in properties["PolicyDocument"]["Statement"]
-                if s["Effect"] == "Deny"
-                and s["Principal"] == "*"
-                and s["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-            ]
-            if not refused:
-                yield f"{name} lets plain HTTP in"
-    have = {r["Type"] for r in stack.resources.values()}
-    yield from (f"no {kind}" for kind in kinds - have)
+    """Bucket, queue and topic refuse whoever comes without TLS, whatever he wants, and only him."""
+    bucket, queue = stack.arn("Bucket"), stack.arn("DeadLetters")
+    asked = [
+        *(("BucketPolicy", f"s3:{a}", bucket) for a in ("ListBucket", "GetBucketAcl")),
+        *(
+            ("BucketPolicy", f"s3:{a}Object", f"{bucket}/lake/raw/x")
+            for a in ("Get", "Put", "Delete")
+        ),
+        *(("DeadLettersPolicy", f"sqs:{a}Message", queue) for a in ("Send", "Receive", "Delete")),
+        ("TopicPolicy", "sns:Publish", stack.arn("Topic")),
+    ]
+    for name, action, resource in asked:
+        if name not in stack.resources:
+            yield f"no {name}"
+            continue
+        if not refused_to_all(stack, name, action, resource, aws_SecureTransport="false"):
+            yield f"{name} lets plain HTTP in: {action}"
+        if refused_to_all(stack, name, action, resource, aws_SecureTransport="true"):
+            yield f"{name} keeps everybody out: {action}"
+    tied = {
+        "BucketPolicy": ("Bucket", stack.ref("Bucket")),
+        "DeadLettersPolicy": ("Queues", [stack.ref("DeadLetters")]),
+        "TopicPolicy": ("Topics", [stack.ref("Topic")]),
+    }
+    for name, (part, to) in tied.items():
+        if name in stack.resources and stack.properties(name)[part] != to:
+            yield f"{name} hangs elsewhere"
+
+
+@in_every_world
+def services_may_do_their_part(stack):
+    """Alarms reach the encrypted topic; the log service keeps both groups; events write to one."""
+    key, topic, ended = stack.arn("Key"), stack.arn("Topic"), stack.arn("EndedTasks")
+    alarms, logs = "cloudwatch.amazonaws.com", f"logs.{REGION}.amazonaws.com"
+    at_topic = {"kms_EncryptionContext_aws_sns_topicArn": topic}
+    ours, others = {"aws_SourceAccount": ACCOUNT}, {"aws_SourceAccount": "210987654321"}
+    asked = [
+        *((True, "Key", alarms, f"kms:{a}", key, at_topic) for a in ("Decrypt", "GenerateDataKey")),
+        (False, "Key", alarms, "kms:Decrypt", key, {}),
+        (False, "Key", "s3.amazonaws.com", "kms:Decrypt", key, at_topic),
+        (True, "TopicPolicy", alarms, "sns:Publish", topic, ours),
+        (False, "TopicPolicy", alarms, "sns:Publish", topic, others),
+        (True, "Key", f"arn:aws:iam::{ACCOUNT}:root", "kms:PutKeyPolicy", key, {}),
+        (True, "Key", f"arn:aws:iam::{ACCOUNT}:root", "kms:GenerateDataKey", key, {}),
+    ]
+    for group in ("LogGroup", "EndedTasks"):
+        arn = stack.arn(group).removesuffix(":*")
+        for action in ("Encrypt", "Decrypt", "ReEncryptTo", "GenerateDataKey", "DescribeKey"):
+            context = {"kms_EncryptionContext_aws_logs_arn": arn}
+            asked.append((True, "Key", logs, f"kms:{action}", key, context))
+            context = {"kms_EncryptionContext_aws_logs_arn": arn + "-other"}
+            asked.append((False, "Key", logs, f"kms:{action}", key, context))
+    stream = ended.removesuffix("*") + "log-stream:x"
+    elsewhere = stack.arn("LogGroup").removesuffix("*") + "log-stream:x"
+    for by in ("events.amazonaws.com", "delivery.logs.amazonaws.com"):
+        asked.append((True, "EndedTasksPolicy", by, "logs:CreateLogStream", stream, {}))
+        for rule in ("TaskFailedRule", "TaskPartialRule"):
+            of = {"aws_SourceArn": stack.arn(rule)}
+            asked.append((True, "EndedTasksPolicy", by, "logs:PutLogEvents", stream, of))
+            asked.append((False, "EndedTasksPolicy", by, "logs:PutLogEvents", elsewhere, of))
+        other = {"aws_SourceArn": stack.arn("TaskFailedRule") + "2"}
+        asked.append((False, "EndedTasksPolicy", by, "logs:PutLogEvents", stream, other))
+    for wanted, name, by, action, resource, context in asked:
+        if may_by(stack, name, by, action, resource, **context) != wanted:
+            yield f"{name}: {by} {action} {context}: wanted {wanted}"
+    for rule in ("TaskFailedRule", "TaskPartialRule"):
+        targets = [target["Arn"] for target in stack.properties(rule)["Targets"]]
+        if targets != [ended.removesuffix(":*")]:
+            yield f"{rule} writes elsewhere"
 
 
 @in_every_world
@@ -197,6 +257,64 @@ def every_secret_has_a_way_in(template):
         (container,) = stack.properties("TaskDefinition")["ContainerDefinitions"]
         wanted -= {s["Name"].removeprefix("TREMOR_").lower() for s in container["Secrets"]}
     yield from (f"{name} cannot be given" for name in wanted)
+
+
+# Which parameter's secret, and which part of it, is each setting's.
+FROM = {
+    "TREMOR_SMTP_URL": ("SmtpUrlSecretArn", ""),
+    "TREMOR_WEBHOOK_URL": ("WebhookUrlSecretArn", ""),
+    "TREMOR_HEARTBEAT_URL": ("HeartbeatUrlSecretArn", ""),
+    "TREMOR_POLYGON_API_KEY": ("PolygonApiKeySecretArn", ""),
+    "TREMOR_POLYGON_FLAT_KEY": ("PolygonFlatSecretArn", ":key::"),
+    "TREMOR_POLYGON_FLAT_SECRET": ("PolygonFlatSecretArn", ":secret::"),
+    "TREMOR_SQL_URL": ("SqlUrlSecretArn", ""),
+    "TREMOR_WAREHOUSE_URL": ("WarehouseUrlSecretArn", ""),
+}
+
+
+@in_every_world
+def each_secret_is_its_own(stack):
+    """Each secret setting comes from its own parameter's secret, whole or by its JSON key."""
+    (container,) = stack.properties("TaskDefinition")["ContainerDefinitions"]
+    given = {entry["Name"]: entry["ValueFrom"] for entry in container["Secrets"]}
+    wanted = {
+        name: stack.ref(parameter) + part
+        for name, (parameter, part) in FROM.items()
+        if stack.ref(parameter)
+    }
+    if stack.holds("MakesDatabase"):
+        wanted["TREMOR_WAREHOUSE_PASSWORD"] = stack.arn("DatabaseSecret") + ":password::"
+    for name in wanted.keys() | given.keys():
+        if given.get(name) != wanted.get(name):
+            yield f"{name} comes from {given.get(name)}, not from {wanted.get(name)}"
+
+
+@in_every_world
+def the_task_knows_its_database(stack):
+    """User, password, name and port of the made database are those that the task is given."""
+    if not stack.holds("MakesDatabase"):
+        return
+    (container,) = stack.properties("TaskDefinition")["ContainerDefinitions"]
+    given = {entry["Name"]: entry["Value"] for entry in container["Environment"]}
+    database, secret = stack.properties("Database"), stack.properties("DatabaseSecret")
+    made = secret["GenerateSecretString"]
+    user, name = database["MasterUsername"], database["DBName"]
+    kept = f"{stack.arn('DatabaseSecret')}:SecretString:{made['GenerateStringKey']}"
+    port = database.get("Port", "5432")
+    wanted = {
+        "its address": given.get("TREMOR_WAREHOUSE_URL")
+        == f"postgresql://{user}@database.endpoint.address:database.endpoint.port/{name}"
+        "?sslmode=require",
+        "its user in the secret": json.loads(made["SecretStringTemplate"]) == {"username": user},
+        "its password": database["MasterUserPassword"] == "{{resolve:secretsmanager:" + kept + "}}",
+        "the password's key": made["GenerateStringKey"] == "password",
+        # RDS takes no / @ " and no blank in a password.
+        "a password that RDS takes": made.get("ExcludePunctuation") is True
+        and not made.get("IncludeSpace")
+        and 8 <= made["PasswordLength"] <= 128,
+        "the port that is let in": str(port) == "5432",
+    }
+    yield from (f"the task lacks {what}" for what, holds in wanted.items() if not holds)
 
 
 @in_every_world
@@ -283,6 +401,7 @@ def the_scheduler_may_run_this_task_alone(stack):
         (True, may(stack, role, "sqs:SendMessage", queue), "dead letters"),
         (False, may(stack, role, "sqs:SendMessage", queue + "2"), "another queue"),
         (True, may(stack, role, "kms:GenerateDataKey", key, **via), "encrypt dead letters"),
+        (True, may(stack, role, "kms:Decrypt", key, **via), "check dead letters"),
         (False, may(stack, role, "kms:GenerateDataKey", key), "use the key elsewhere"),
     ]
     yield from (f"{what}: wanted {wanted}" for wanted, got, what in asked if wanted != got)
@@ -315,6 +434,10 @@ def schedules_run_the_task(stack):
             yield f"{name}: the task could not reach its provider"
         if any(("private" in s) != has_nat for s in network["Subnets"]):
             yield f"{name}: the task runs in the wrong subnets"
+        groups = ["taskgroup.groupid"]
+        groups += ["databaseclientgroup.groupid"] if stack.holds("MakesDatabase") else []
+        if network["SecurityGroups"] != groups:
+            yield f"{name}: the task is in other groups"
 
 
 def runs_after_the_candle(template):
@@ -345,18 +468,28 @@ def roles_are_small(stack):
     in_lake = {"s3_prefix": "lake/raw/yahoo/"}
     by_s3 = {"kms_ViaService": f"s3.{REGION}.amazonaws.com"}
     by_secrets = {"kms_ViaService": f"secretsmanager.{REGION}.amazonaws.com"}
-    is_kms = stack.holds("HasBucketKey")
+    is_kms, has_query = stack.holds("HasBucketKey"), stack.holds("HasMeasuresQuery")
+    (container,) = stack.properties("TaskDefinition")["ContainerDefinitions"]
+    plain = {entry["Name"]: entry["Value"] for entry in container["Environment"]}
+    lake = plain["TREMOR_LAKE_URL"].replace("s3://", "arn:aws:s3:::")
+    listed_ = {"s3_prefix": lake.removeprefix(bucket + "/") + "/raw/"}
+    query = plain.get("TREMOR_MEASURES_QUERY", f"s3://{stack.ref('Bucket')}/settings/x.sql")
+    query = query.replace("s3://", "arn:aws:s3:::")
     task = [
         *(
-            (True, "s3:PutObject", f"{bucket}/lake/{p}/x", {})
-            for p in ("raw", "processed", "state")
+            (True, f"s3:{a}", f"{lake}/{p}/x", {})
+            for p in ("raw", "processed", "state", "runs")
+            for a in ("PutObject", "GetObject", "AbortMultipartUpload")
         ),
-        (True, "s3:PutObject", f"{bucket}/lake/runs/x/report.html", {}),
-        (True, "s3:GetObject", f"{bucket}/lake/raw/x", {}),
+        (True, "s3:ListBucket", bucket, listed_),
+        (has_query, "s3:GetObject", query, {}),
+        (False, "s3:PutObject", query, {}),
+        (False, "s3:GetObject", f"{bucket}/settings/tremor.env", {}),
         (True, "s3:DeleteObject", f"{bucket}/lake/processed/x", {}),
         (True, "s3:DeleteObject", f"{bucket}/lake/state/x", {}),
         (True, "s3:ListBucket", bucket, in_lake),
         (is_kms, "kms:GenerateDataKey", key, by_s3),
+        (is_kms, "kms:Decrypt", key, by_s3),
         (False, "kms:Decrypt", key, by_secrets),
         (False, "s3:ListBucket", bucket, {"s3_prefix": "settings/"}),
         (False, "s3:ListBucket", bucket, {}),
@@ -368,13 +501,11 @@ def roles_are_small(stack):
         (False, "s3:PutBucketPolicy", bucket, {}),
         (False, "secretsmanager:GetSecretValue", f"arn:aws:secretsmanager:{REGION}:x", {}),
         (False, "iam:PassRole", stack.arn("TaskRole"), {}),
-        (stack.holds("HasAthena"), "athena:StartQueryExecution", _workgroup("primary"), {}),
-        (False, "athena:StartQueryExecution", _workgroup("other"), {}),
+        *_athena(stack, bucket),
     ]
     for wanted, action, resource, context in task:
         if may(stack, "TaskRole", action, resource, **context) != wanted:
             yield f"TaskRole, {action} on {resource}: wanted {wanted}"
-    (container,) = stack.properties("TaskDefinition")["ContainerDefinitions"]
     given = {":".join(s["ValueFrom"].split(":")[:7]) for s in container["Secrets"]}
     starter = [
         *((True, "secretsmanager:GetSecretValue", secret, {}) for secret in given),
@@ -383,17 +514,40 @@ def roles_are_small(stack):
         (True, "kms:Decrypt", key, by_secrets),
         (False, "kms:Decrypt", key, {}),
         (True, "ecr:GetAuthorizationToken", "*", {}),
-        (True, "ecr:BatchGetImage", stack.arn("Repository"), {}),
+        *(
+            (True, f"ecr:{action}", repository, {})
+            for action in ("BatchGetImage", "GetDownloadUrlForLayer", "BatchCheckLayerAvailability")
+            for repository in (stack.arn("Repository"), stack.ref("ImageRepositoryArn"))
+            if repository
+        ),
         (False, "ecr:BatchGetImage", stack.arn("Repository") + "2", {}),
         (False, "ecr:PutImage", stack.arn("Repository"), {}),
-        (True, "logs:PutLogEvents", stack.arn("LogGroup"), {}),
+        *(
+            (True, f"logs:{a}", stack.arn("LogGroup"), {})
+            for a in ("CreateLogStream", "PutLogEvents")
+        ),
         (False, "logs:PutLogEvents", stack.arn("EndedTasks"), {}),
         (False, "s3:GetObject", f"{bucket}/lake/raw/x", {}),
         (stack.holds("HasSettingsFile"), "s3:GetObject", f"{bucket}/settings/tremor.env", {}),
+        (stack.holds("HasSettingsFile"), "s3:GetBucketLocation", bucket, {}),
     ]
+    if stack.holds("HasSettingsFile"):
+        starter.append((True, "kms:Decrypt", key, by_s3))
+    if stack.holds("HasSecretsKey"):
+        starter.append((True, "kms:Decrypt", stack.ref("SecretsKeyArn"), by_secrets))
     for wanted, action, resource, context in starter:
         if may(stack, "ExecutionRole", action, resource, **context) != wanted:
             yield f"ExecutionRole, {action} on {resource}: wanted {wanted}"
+
+
+@in_every_world
+def tasks_alone_take_the_roles(stack):
+    """Tasks of this account may take both roles on, and find the settings file that is named."""
+    (container,) = stack.properties("TaskDefinition")["ContainerDefinitions"]
+    file = f"{stack.arn('Bucket')}/{stack.ref('SettingsFile')}"
+    files = [{"Type": "s3", "Value": file}] if stack.holds("HasSettingsFile") else None
+    if container.get("EnvironmentFiles") != files:
+        yield "the settings file lies elsewhere"
     for role in ("TaskRole", "ExecutionRole"):
         tasks = {"aws_SourceAccount": ACCOUNT, "aws_SourceArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:t"}
         if not may_be_assumed(stack, role, "ecs-tasks.amazonaws.com", **tasks):
@@ -402,8 +556,29 @@ def roles_are_small(stack):
             yield f"{role}: another account's task may take it on"
 
 
-def _workgroup(name):
-    return f"arn:aws:athena:{REGION}:{ACCOUNT}:workgroup/{name}"
+def _athena(stack, bucket):
+    """What a query needs, by the service's pages, and what it does not."""
+    has = stack.holds("HasAthena")
+    place, tables = f"{REGION}:{ACCOUNT}", "arn:aws:s3:::tables"
+    group, glue = f"arn:aws:athena:{place}:workgroup/", f"arn:aws:glue:{place}:"
+    verbs = "StartQueryExecution StopQueryExecution GetQueryExecution GetQueryResults GetWorkGroup"
+    of_tables = ("GetTable", "GetTables", "GetPartition", "GetPartitions", "BatchGetPartition")
+    yield from ((has, f"athena:{verb}", group + "primary", {}) for verb in verbs.split())
+    for noun in ("catalog", "database/default", "database/shop"):
+        yield has, "glue:GetDatabase", glue + noun, {}
+    for noun in ("catalog", "database/shop", "table/shop/payments"):
+        yield from ((has, f"glue:{verb}", glue + noun, {}) for verb in of_tables)
+    yield has, "s3:GetObject", f"{tables}/2024/x", {}
+    for each in (tables, bucket):
+        yield has, "s3:GetBucketLocation", each, {}
+    yield has, "s3:ListBucket", tables, {"s3_prefix": "2024/"}
+    yield has, "s3:ListBucket", bucket, {"s3_prefix": "athena/x"}
+    results = ("GetObject", "PutObject", "AbortMultipartUpload", "ListMultipartUploadParts")
+    yield from ((has, f"s3:{verb}", f"{bucket}/athena/x", {}) for verb in results)
+    yield False, "athena:StartQueryExecution", group + "other", {}
+    yield False, "glue:GetTable", glue + "table/other/payments", {}
+    yield False, "glue:DeleteTable", glue + "table/shop/payments", {}
+    yield False, "s3:PutObject", f"{tables}/2024/x", {}
 
 
 def no_literals(template):
@@ -463,9 +638,13 @@ def sizes_are_those_of_fargate(template):
                 yield f"{cpu} units with {memory} MiB"
     lacking = (
         {"AlertTo": "a@b.example"},
+        {"SmtpUrlSecretArn": "arn"},
+        {"SmtpUrlSecretArn": "arn", "AlertTo": "a@b.example"},
         {"Source": "polygon"},
-        {"Source": "sql"},
-        {"Source": "athena"},
+        {"Source": "sql", "MeasuresQuery": "settings/x.sql"},
+        {"Source": "sql", "SqlUrlSecretArn": "arn"},
+        {"Source": "athena", "MeasuresQuery": "settings/x.sql"},
+        {"Source": "athena", "AthenaDatabase": "shop", "AthenaTablesBucket": "tables"},
     )
     yield from (f"{p} is accepted" for p in lacking if not Stack(template, p).broken_rules())
 
@@ -480,6 +659,7 @@ def alarms_are_heard(stack):
             yield f"{name} tells nobody"
         if len(alarm.get("AlarmDescription", "")) < 80:
             yield f"{name} does not say what to do"
+    yield from _when_they_go_off(stack, alarms)
     heartbeat = alarms.get("HeartbeatAlarm", {})
     counted = stack.properties("Heartbeats")["MetricTransformations"][0]
     same = {k: heartbeat.get(k) for k in ("Namespace", "MetricName")}
@@ -504,6 +684,36 @@ def alarms_are_heard(stack):
     yield from (f"no {what}" for what, holds in wanted.items() if not holds)
 
 
+def _when_they_go_off(stack, alarms):
+    """Each alarm, played through: it rings for what it is there for, and is silent otherwise."""
+    event = {"Namespace": "AWS/Events", "MetricName": "TriggeredRules", "Statistic": "Sum"}
+    letters = {"Namespace": "AWS/SQS", "MetricName": "ApproximateNumberOfMessagesVisible"}
+    beats = float(stack.properties("Heartbeats")["MetricTransformations"][0]["MetricValue"])
+    nothing, no, once = [None] * 26, [0.0] * 26, [*[None] * 25, 1.0]
+    plays = {
+        "TaskFailedAlarm": (event, [once], [nothing, no]),
+        "TaskPartialAlarm": (event, [once], [nothing, no]),
+        "DeadLettersAlarm": ({**letters, "Statistic": "Maximum"}, [once], [nothing, no]),
+        "HeartbeatAlarm": (
+            {"Statistic": "Sum"},
+            [nothing, no, [beats, *nothing]],
+            # The oldest hour that counts: one run in it, or both.
+            [[beats, *nothing[1:]], [2 * beats, *nothing[1:]]],
+        ),
+    }
+    for name, (watched, rings, silent) in plays.items():
+        alarm = alarms.get(name, {})
+        if not alarm or {k: alarm.get(k) for k in watched} != watched:
+            yield f"{name} is absent, or watches something else"
+            continue
+        if not all(goes_off(alarm, counted) for counted in rings):
+            yield f"{name} stays silent"
+        if any(goes_off(alarm, counted) for counted in silent):
+            yield f"{name} rings for nothing"
+        if name != "HeartbeatAlarm" and alarm["Period"] > 300:
+            yield f"{name} comes late"
+
+
 @in_every_world
 def nothing_comes_in(stack):
     """Nothing comes to the task; the database and the endpoints let in the task alone."""
@@ -521,7 +731,7 @@ def nothing_comes_in(stack):
 
 @in_every_world
 def little_goes_out(stack):
-    """The task goes out by HTTPS and to mail servers, and to databases where some are named."""
+    """The task goes out by HTTPS and to mail servers, to databases where named: no less."""
     databases = {3306, 5432}
     for name, group in stack.of_type("AWS::EC2::SecurityGroup").items():
         rules = group.get("SecurityGroupEgress", [])
@@ -532,8 +742,87 @@ def little_goes_out(stack):
             yield f"{name} lets more out than was thought of"
         ports = {int(p) for r in tcp for p in (r["FromPort"], r["ToPort"]) if "CidrIp" in r}
         allowed = {443, 465, 587} | (databases if stack.holds("ReachesDatabases") else set())
+        if name == "TaskGroup" and ports != allowed:
+            yield f"{name} keeps in what must go out: {allowed - ports}"
         if ports - allowed or any(rule["FromPort"] != rule["ToPort"] for rule in tcp):
             yield f"{name} lets other ports out: {ports - allowed}"
+
+
+@in_every_world
+def every_subnet_has_its_way(stack):
+    """Public subnets go out by the internet's gateway, private ones by the NAT or not at all."""
+    tied = {
+        a["SubnetId"]: a["RouteTableId"]
+        for a in stack.of_type("AWS::EC2::SubnetRouteTableAssociation").values()
+    }
+    for side in ("public", "private"):
+        if {tied.get(f"{side}subnet{x}") for x in "ab"} != {f"{side}routes"}:
+            yield f"a {side} subnet has another way"
+    out = {
+        (r["RouteTableId"], r.get("GatewayId") or r.get("NatGatewayId"))
+        for r in stack.of_type("AWS::EC2::Route").values()
+        if r["DestinationCidrBlock"] == "0.0.0.0/0"
+    }
+    wanted = {("publicroutes", "internetgateway")}
+    wanted |= {("privateroutes", "natgateway")} if stack.holds("UsesNat") else set()
+    if out != wanted:
+        yield f"other ways out: {out}"
+    if stack.of_type("AWS::EC2::VPCGatewayAttachment") != {
+        "InternetAttachment": {"VpcId": "vpc", "InternetGatewayId": "internetgateway"}
+    }:
+        yield "the internet is not attached"
+    if any("public" not in n["SubnetId"] for n in stack.of_type("AWS::EC2::NatGateway").values()):
+        yield "the NAT has no way out"
+
+
+@in_every_world
+def services_are_found_inside(stack):
+    """Names are resolved; each endpoint answers to its service's name in every subnet."""
+    vpc = stack.properties("Vpc")
+    if vpc.get("EnableDnsSupport") is not True or vpc.get("EnableDnsHostnames") is not True:
+        yield "no names are resolved"
+    ends = stack.of_type("AWS::EC2::VPCEndpoint")
+    services = {e["ServiceName"].removeprefix(f"com.amazonaws.{REGION}.") for e in ends.values()}
+    inside = {"secretsmanager", "ecr.api", "ecr.dkr", "logs"}
+    if services != {"s3"} | (inside if stack.holds("HasEndpoints") else set()):
+        yield f"other endpoints: {services}"
+    by_kind = {
+        "Gateway": {"RouteTableIds": ["publicroutes", "privateroutes"]},
+        "Interface": {
+            "PrivateDnsEnabled": True,
+            "SubnetIds": ["privatesubneta", "privatesubnetb"],
+            "SecurityGroupIds": ["endpointgroup"],
+        },
+    }
+    for name, end in ends.items():
+        wanted = by_kind[end["VpcEndpointType"]]
+        if {k: end.get(k) for k in wanted} != wanted:
+            yield f"{name} is not found by its name"
+
+
+@in_every_world
+def doors_meet(stack):
+    """Database and endpoints let the task in at their ports, and it goes out to the database."""
+    groups = stack.of_type("AWS::EC2::SecurityGroup")
+    for name, port in {"DatabaseGroup": 5432, "EndpointGroup": 443}.items():
+        doors = groups[name].get("SecurityGroupIngress", []) if name in groups else None
+        wanted = {
+            "IpProtocol": "tcp",
+            "FromPort": port,
+            "ToPort": port,
+            "SourceSecurityGroupId": "taskgroup.groupid",
+        }
+        if doors is not None and doors != [wanted]:
+            yield f"{name}: its door is elsewhere"
+    ways = groups.get("DatabaseClientGroup", {}).get("SecurityGroupEgress", [])
+    wanted = {
+        "IpProtocol": "tcp",
+        "FromPort": 5432,
+        "ToPort": 5432,
+        "DestinationSecurityGroupId": "databasegroup.groupid",
+    }
+    if ways != ([wanted] if stack.holds("MakesDatabase") else []):
+        yield "the task does not reach its database"
 
 
 @in_every_world
@@ -559,9 +848,10 @@ def the_database_is_private(stack):
 
 @in_every_world
 def data_outlives_the_stack(stack):
-    """Bucket, key and database are kept, and the logs do not grow for ever."""
+    """Bucket with its policy, key and database are kept; the logs do not grow for ever."""
     template = stack.template["Resources"]
-    for name, policy in {"Bucket": "Retain", "Key": "Retain", "Database": "Snapshot"}.items():
+    kept = dict.fromkeys(("Bucket", "BucketPolicy", "Key"), "Retain")
+    for name, policy in {**kept, "Database": "Snapshot"}.items():
         for when in ("DeletionPolicy", "UpdateReplacePolicy"):
             if template[name].get(when) != policy:
                 yield f"{name}: {when} is not {policy}"
@@ -592,10 +882,28 @@ def the_bucket_keeps_raw_replies(stack):
             yield f"{rule['Id']} lets raw replies expire"
         if "ExpirationInDays" in rule and prefix != "athena/":
             yield f"{rule['Id']} lets {prefix} expire"
-    days = [
-        t["TransitionInDays"] for t in bucket["LifecycleConfiguration"]["Rules"][0]["Transitions"]
-    ]
-    if not int(days[0]) + 30 <= int(days[1]):
+
+
+@in_every_world
+def raw_replies_get_cheaper(stack):
+    """The raw layer, where the task keeps it, moves to cheaper classes that are read at once."""
+    bucket = stack.properties("Bucket")
+    (container,) = stack.properties("TaskDefinition")["ContainerDefinitions"]
+    (lake,) = [e["Value"] for e in container["Environment"] if e["Name"] == "TREMOR_LAKE_URL"]
+    prefix = lake.removeprefix(f"s3://{stack.ref('Bucket')}/") + "/raw/"
+    moves = {
+        rule.get("Prefix"): rule["Transitions"]
+        for rule in bucket["LifecycleConfiguration"]["Rules"]
+        if "Transitions" in rule and rule["Status"] == "Enabled"
+    }
+    if set(moves) != {prefix}:
+        yield f"what gets cheaper is {set(moves)}, not the raw replies in {prefix}"
+        return
+    # A class that takes hours to read from would stop a rebuild.
+    if [t["StorageClass"] for t in moves[prefix]] != ["STANDARD_IA", "GLACIER_IR"]:
+        yield "raw replies cannot be read at once"
+    days = [int(t["TransitionInDays"]) for t in moves[prefix]]
+    if days != sorted(days) or days[-1] - days[0] < 30:
         yield "the archive comes before the cheaper class"
 
 
@@ -645,11 +953,12 @@ def the_operator_is_told(template):
         wanted |= {"TaskDefinitionArn", "RunCommand", "LogGroupName", "DeadLettersUrl"}
         wanted |= {"DatabaseEndpoint"} if stack.holds("MakesDatabase") else set()
         yield from (f"no output {name}" for name in wanted - set(outputs))
-        network = stack.properties("MainRun")["Target"]["EcsParameters"]["NetworkConfiguration"]
-        for name in ("Subnets", "SecurityGroups"):
-            together = ",".join(network["AwsvpcConfiguration"][name])
-            if f"[{together}]" not in outputs.get("RunCommand", ""):
-                yield f"the command runs the task elsewhere than the scheduler: {name}"
+        for run in stack.of_type("AWS::Scheduler::Schedule").values():
+            network = run["Target"]["EcsParameters"]["NetworkConfiguration"]["AwsvpcConfiguration"]
+            places = [f"[{','.join(network[name])}]" for name in ("Subnets", "SecurityGroups")]
+            for place in (*places, f"assignPublicIp={network['AssignPublicIp']}"):
+                if place not in outputs.get("RunCommand", ""):
+                    yield f"the command runs the task elsewhere than the scheduler: {place}"
 
 
 RULES = {
@@ -658,13 +967,17 @@ RULES = {
         no_wildcards,
         all_encrypted,
         only_by_tls,
+        services_may_do_their_part,
         secrets_stay_secret,
         every_secret_has_a_way_in,
+        each_secret_is_its_own,
+        the_task_knows_its_database,
         nothing_starts_the_task_again,
         the_scheduler_may_run_this_task_alone,
         schedules_run_the_task,
         runs_after_the_candle,
         roles_are_small,
+        tasks_alone_take_the_roles,
         no_literals,
         settings_exist,
         parameters_are_told,
@@ -672,9 +985,13 @@ RULES = {
         alarms_are_heard,
         nothing_comes_in,
         little_goes_out,
+        every_subnet_has_its_way,
+        services_are_found_inside,
+        doors_meet,
         the_database_is_private,
         data_outlives_the_stack,
         the_bucket_keeps_raw_replies,
+        raw_replies_get_cheaper,
         the_task_is_confined,
         the_operator_is_told,
     )

@@ -427,7 +427,7 @@ def test_each_bad_end_of_a_task_sets_off_its_alarm(made, failed, in_part, contai
 
 def test_sizes_that_fargate_lacks_are_refused(client):
     """The cloud itself refuses them, before anything is made."""
-    with pytest.raises(ClientError, match="TaskCpu 256 goes with TaskMemory"):
+    with pytest.raises(ClientError, match="Fargate lacks this size"):
         make_stack(client, "odd", BODY, TaskCpu=256, TaskMemory=8192)
 
 

@@ -4,16 +4,19 @@ The template breaks none of the rules, and a template that was changed for the w
 a rule that cannot fail would hold nothing.
 """
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import pytest
 
 from benchmarks.cost import table
 from components.settings import Settings
-from tests.stack import PATH, Stack, mutated, policies
+from components.wiring import source_of
+from tests.stack import ACCOUNT, PATH, REGION, Stack, mutated, policies
 from tests.stack_rules import EVERY_ACTION, ON_EVERYTHING, RULES, TEMPLATE, WORLDS, stacks
 
 R = "Resources/"
@@ -23,6 +26,15 @@ SCHEDULER = R + "SchedulerRole/Properties/"
 LAKE = R + "TaskRole/Properties/Policies/0/PolicyDocument/Statement/"
 START = R + "ExecutionRole/Properties/Policies/0/PolicyDocument/Statement/"
 RUN = SCHEDULER + "Policies/0/PolicyDocument/Statement/"
+ATHENA = R + "AthenaPolicy/Properties/PolicyDocument/Statement/"
+KEY = R + "Key/Properties/KeyPolicy/Statement/"
+TOPIC = R + "TopicPolicy/Properties/PolicyDocument/Statement/"
+HEARTBEAT = R + "HeartbeatAlarm/Properties/"
+GENERATED = R + "DatabaseSecret/Properties/GenerateSecretString/"
+RAW = R + "Bucket/Properties/LifecycleConfiguration/Rules/0/"
+GROUPS = NETWORK.removeprefix(R + "MainRun/") + "SecurityGroups"
+LOGS_ARN = "kms:EncryptionContext:aws:logs:arn"
+NO_POINTS = "${DatabaseSecret}:password"
 
 
 def with_more(*entries):
@@ -162,7 +174,7 @@ WORSE = [
     ("roles_are_small", START + "3/Resource/1", None),
     ("roles_are_small", START + "4/Condition", None),
     (
-        "roles_are_small",
+        "tasks_alone_take_the_roles",
         R + "TaskRole/Properties/AssumeRolePolicyDocument/Statement/0/Condition",
         None,
     ),
@@ -197,10 +209,12 @@ WORSE = [
     ("parameters_are_told", "Parameters/ImageTag/Description", None),
     (
         "sizes_are_those_of_fargate",
-        "Rules/Memory256/Assertions/0/Assert/Fn::Contains/0",
+        "Rules/FargateHasTheSize/Assertions/0/Assert/Fn::Or/0/Fn::And/1/Fn::Contains/0",
         with_more("8192"),
     ),
-    ("sizes_are_those_of_fargate", "Rules/Memory256", None),
+    ("sizes_are_those_of_fargate", "Rules/FargateHasTheSize", None),
+    ("sizes_are_those_of_fargate", "Rules/QueriesAreNamed", None),
+    ("sizes_are_those_of_fargate", "Rules/MailNeedsItsEnds", None),
     ("sizes_are_those_of_fargate", "Rules/MailNeedsAServer", None),
     ("alarms_are_heard", R + "TaskFailedAlarm/Properties/AlarmActions", None),
     ("alarms_are_heard", R + "TaskPartialAlarm", None),
@@ -278,6 +292,182 @@ WORSE = [
     ),
     ("the_task_is_confined", R + "Repository/Properties/ImageScanningConfiguration", None),
     ("the_operator_is_told", "Outputs/RunCommand", None),
+    ("the_operator_is_told", "Outputs/RunCommand/Value/Fn::Sub/1/Public", "DISABLED"),
+    # An alarm that cannot ring, or that rings without end.
+    *(
+        ("alarms_are_heard", f"{R}{name}Alarm/Properties/{part}", value)
+        for name in ("TaskFailed", "TaskPartial", "DeadLetters")
+        for part, value in (
+            ("Threshold", 100),
+            ("Threshold", 0),
+            ("ComparisonOperator", "GreaterThanThreshold"),
+            ("ComparisonOperator", "LessThanThreshold"),
+            ("EvaluationPeriods", 3),
+            ("Statistic", "Minimum"),
+            ("TreatMissingData", "breaching"),
+            ("Period", 3600),
+        )
+    ),
+    *(
+        ("alarms_are_heard", f"{R}{name}Alarm/Properties/Namespace", "AWS/ECS")
+        for name in ("TaskFailed", "DeadLetters")
+    ),
+    ("alarms_are_heard", HEARTBEAT + "ComparisonOperator", "GreaterThanThreshold"),
+    ("alarms_are_heard", HEARTBEAT + "ComparisonOperator", "LessThanOrEqualToThreshold"),
+    ("alarms_are_heard", HEARTBEAT + "Threshold", 0),
+    ("alarms_are_heard", HEARTBEAT + "DatapointsToAlarm", 1),
+    ("alarms_are_heard", HEARTBEAT + "Statistic", "Minimum"),
+    (
+        "alarms_are_heard",
+        R + "Heartbeats/Properties/MetricTransformations/0/MetricValue",
+        "0",
+    ),
+    # A service that may not do its part.
+    ("services_may_do_their_part", KEY + "2/Action", ["kms:Decrypt"]),
+    ("services_may_do_their_part", KEY + "2/Action", ["kms:GenerateDataKey*"]),
+    (
+        "services_may_do_their_part",
+        KEY + "2/Condition/ArnEquals",
+        {"kms:EncryptionContext:aws:sns:topic": "*"},
+    ),
+    ("services_may_do_their_part", KEY + "2/Condition", None),
+    ("services_may_do_their_part", KEY + "2/Principal/Service", "sns.amazonaws.com"),
+    ("services_may_do_their_part", KEY + "1/Principal/Service", "logs.amazonaws.com"),
+    ("services_may_do_their_part", KEY + "1/Action", ["kms:Encrypt", "kms:Decrypt"]),
+    ("services_may_do_their_part", KEY + "1/Condition", None),
+    ("services_may_do_their_part", KEY + "1/Condition/ArnLike/" + LOGS_ARN + "/1", None),
+    ("services_may_do_their_part", KEY + "0", None),
+    ("services_may_do_their_part", TOPIC + "0/Action", "sns:Subscribe"),
+    ("services_may_do_their_part", TOPIC + "0/Principal/Service", "events.amazonaws.com"),
+    ("services_may_do_their_part", TOPIC + "0/Condition", None),
+    *(
+        (
+            "services_may_do_their_part",
+            R + "EndedTasksPolicy/Properties/PolicyDocument/Fn::Sub",
+            lambda text, old=old, new=new: text.replace(old, new),
+        )
+        for old, new in (
+            ("events.amazonaws.com", "ecs.amazonaws.com"),
+            ("delivery.logs.amazonaws.com", "logs.amazonaws.com"),
+            ("logs:PutLogEvents", "logs:GetLogEvents"),
+            ("logs:CreateLogStream", "logs:CreateLogGroup"),
+            ("${TaskPartialRule.Arn}", "${TaskFailedRule.Arn}"),
+            ("aws:SourceArn", "aws:SourceRule"),
+            ("${EndedTasks.Arn}", "${LogGroup.Arn}"),
+            ('"Allow"', '"Deny"'),
+        )
+    ),
+    (
+        "services_may_do_their_part",
+        R + "TaskFailedRule/Properties/Targets/0/Arn",
+        {"Fn::GetAtt": ["LogGroup", "Arn"]},
+    ),
+    *(
+        ("only_by_tls", f"{R}{name}/Properties/PolicyDocument/Statement/{n}/Action", action)
+        for name, n, action in (
+            ("BucketPolicy", 0, "s3:GetBucketAcl"),
+            ("DeadLettersPolicy", 0, "sqs:SendMessage"),
+            ("TopicPolicy", 1, "sns:Subscribe"),
+        )
+    ),
+    (
+        "only_by_tls",
+        R + "BucketPolicy/Properties/PolicyDocument/Statement/0/Resource",
+        [{"Fn::GetAtt": ["Bucket", "Arn"]}],
+    ),
+    ("only_by_tls", R + "BucketPolicy/Properties/PolicyDocument/Statement/0/Condition", {}),
+    ("only_by_tls", R + "BucketPolicy/Properties/Bucket", "other"),
+    ("only_by_tls", R + "TopicPolicy/Properties/Topics", []),
+    # A task that is not let to its database.
+    *(
+        (
+            "schedules_run_the_task",
+            f"{R}{name}/{GROUPS}",
+            [{"Fn::GetAtt": ["TaskGroup", "GroupId"]}],
+        )
+        for name in ("MainRun", "CatchUpRun")
+    ),
+    ("the_operator_is_told", f"{R}CatchUpRun/{GROUPS}", []),
+    ("the_task_knows_its_database", R + "Database/Properties/MasterUsername", "admin"),
+    ("the_task_knows_its_database", R + "Database/Properties/DBName", "postgres"),
+    ("the_task_knows_its_database", R + "Database/Properties/Port", 5433),
+    (
+        "the_task_knows_its_database",
+        R + "Database/Properties/MasterUserPassword",
+        {"Fn::Sub": "{{resolve:secretsmanager:${DatabaseSecret}:SecretString:username}}"},
+    ),
+    ("the_task_knows_its_database", GENERATED + "SecretStringTemplate", '{"username": "admin"}'),
+    ("the_task_knows_its_database", GENERATED + "GenerateStringKey", "pass"),
+    ("the_task_knows_its_database", GENERATED + "ExcludePunctuation", False),
+    ("the_task_knows_its_database", GENERATED + "PasswordLength", 200),
+    (
+        "the_task_knows_its_database",
+        TASK + "Environment/3/Fn::If/1/Value/Fn::Sub",
+        lambda url: url.replace("tremor@", "postgres@"),
+    ),
+    ("doors_meet", R + "DatabaseGroup/Properties/SecurityGroupIngress/0/FromPort", 5433),
+    ("doors_meet", R + "DatabaseGroup/Properties/SecurityGroupIngress", None),
+    ("doors_meet", R + "EndpointGroup/Properties/SecurityGroupIngress/0/ToPort", 80),
+    ("doors_meet", R + "DatabaseClientGroup/Properties/SecurityGroupEgress/0/ToPort", 5433),
+    (
+        "doors_meet",
+        R + "DatabaseClientGroup/Properties/SecurityGroupEgress/0/DestinationSecurityGroupId",
+        {"Fn::GetAtt": ["TaskGroup", "GroupId"]},
+    ),
+    # Secrets that are not what their names say.
+    ("each_secret_is_its_own", TASK + "Secrets/0/Fn::If/1/ValueFrom/Fn::Sub", NO_POINTS),
+    (
+        "each_secret_is_its_own",
+        TASK + "Secrets/0/Fn::If/1/ValueFrom/Fn::Sub",
+        "${DatabaseSecret}:username::",
+    ),
+    ("each_secret_is_its_own", TASK + "Secrets/1/Fn::If/1/ValueFrom/Ref", "WebhookUrlSecretArn"),
+    (
+        "each_secret_is_its_own",
+        TASK + "Secrets/5/Fn::If/1/ValueFrom/Fn::Sub",
+        "${PolygonFlatSecretArn}:secret::",
+    ),
+    ("each_secret_is_its_own", TASK + "Secrets/7", None),
+    # Roles that are too small.
+    ("roles_are_small", START + "1/Action", ["ecr:BatchGetImage"]),
+    ("roles_are_small", START + "1/Action/2", None),
+    ("roles_are_small", START + "2/Action", ["logs:PutLogEvents"]),
+    ("roles_are_small", START + "4/Resource/1", None),
+    ("roles_are_small", START + "5/Fn::If/1/Resource/1", {"Fn::GetAtt": ["Bucket", "Arn"]}),
+    ("roles_are_small", START + "5/Fn::If/1/Action", ["s3:GetObject"]),
+    (
+        "tasks_alone_take_the_roles",
+        TASK + "EnvironmentFiles/Fn::If/1/0/Value/Fn::Sub",
+        "${Bucket.Arn}/x.env",
+    ),
+    ("roles_are_small", TASK + "Environment/2/Value/Fn::Sub", "s3://${Bucket}/data"),
+    ("roles_are_small", TASK + "Environment/2/Value/Fn::Sub", "s3://${AthenaTablesBucket}/lake"),
+    ("roles_are_small", LAKE + "4", None),
+    ("roles_are_small", LAKE + "5/Fn::If/1/Action", ["kms:GenerateDataKey"]),
+    *(("roles_are_small", f"{ATHENA}{n}", None) for n in range(5)),
+    *(("roles_are_small", f"{ATHENA}1/Action/{n}", None) for n in range(6)),
+    *(("roles_are_small", f"{ATHENA}1/Resource/{n}", None) for n in range(4)),
+    *(("roles_are_small", f"{ATHENA}3/Action/{n}", None) for n in range(5)),
+    ("the_scheduler_may_run_this_task_alone", RUN + "3/Action", ["kms:GenerateDataKey"]),
+    # A network that does not carry it.
+    ("little_goes_out", R + "TaskGroup/Properties/SecurityGroupEgress/0", None),
+    ("little_goes_out", R + "TaskGroup/Properties/SecurityGroupEgress/3", None),
+    ("every_subnet_has_its_way", R + "PublicRoute", None),
+    ("every_subnet_has_its_way", R + "NatRoute", None),
+    ("every_subnet_has_its_way", R + "PublicRoutesA", None),
+    ("every_subnet_has_its_way", R + "InternetAttachment", None),
+    ("every_subnet_has_its_way", R + "NatGateway/Properties/SubnetId/Ref", "PrivateSubnetA"),
+    ("services_are_found_inside", R + "Vpc/Properties/EnableDnsSupport", False),
+    ("services_are_found_inside", R + "Vpc/Properties/EnableDnsHostnames", None),
+    ("services_are_found_inside", R + "EcrApiEndpoint", None),
+    ("services_are_found_inside", R + "LogsEndpoint/Properties/PrivateDnsEnabled", False),
+    ("services_are_found_inside", R + "BucketEndpoint/Properties/RouteTableIds/1", None),
+    ("raw_replies_get_cheaper", RAW + "Prefix", "raw/"),
+    ("raw_replies_get_cheaper", RAW + "Status", "Disabled"),
+    ("raw_replies_get_cheaper", RAW + "Transitions/1/StorageClass", "DEEP_ARCHIVE"),
+    ("raw_replies_get_cheaper", "Parameters/RawArchiveAfterDays/Default", 40),
+    ("raw_replies_get_cheaper", TASK + "Environment/2/Value/Fn::Sub", "s3://${Bucket}/data"),
+    ("data_outlives_the_stack", R + "BucketPolicy/DeletionPolicy", None),
     ("the_operator_is_told", "Outputs/RunCommand/Value/Fn::Sub/1/Groups/Fn::Join/1/1", None),
 ]
 
@@ -339,22 +529,83 @@ def test_the_table_of_costs_is_the_calculated_one():
     assert table() in DEPLOYING
 
 
-@pytest.mark.parametrize("world", WORLDS)
-def test_the_program_reads_what_the_task_is_given(world, monkeypatch):
-    """Names and values together make settings, the database's address and password among them."""
-    (container,) = Stack(TEMPLATE, WORLDS[world]).properties("TaskDefinition")[
-        "ContainerDefinitions"
-    ]
+def given_to_the_task(parameters, secrets, monkeypatch):
+    """Set the environment as the task would have it; secrets by their settings' names."""
+    stack = Stack(TEMPLATE, parameters)
+    assert stack.broken_rules() == []
+    (container,) = stack.properties("TaskDefinition")["ContainerDefinitions"]
     for entry in container["Environment"]:
         monkeypatch.setenv(entry["Name"], entry["Value"])
     for entry in container["Secrets"]:
-        is_url = entry["Name"] == "TREMOR_WAREHOUSE_URL"
-        value = "postgresql://u:p@db.example/w" if is_url else "pass/word"
-        monkeypatch.setenv(entry["Name"], value)
-    settings = Settings(_env_file=None)
+        monkeypatch.setenv(entry["Name"], secrets.get(entry["Name"], "pass/word"))
+    return Settings(_env_file=None)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_program_reads_what_the_task_is_given(world, monkeypatch):
+    """Names and values together make settings, the database's address and password among them."""
+    secrets = {
+        "TREMOR_WAREHOUSE_URL": "postgresql://u:p@db.example/w",
+        "TREMOR_SMTP_URL": "smtp://u:p@mail.example:587",
+        "TREMOR_WEBHOOK_URL": "https://hook.example/x",
+        "TREMOR_HEARTBEAT_URL": "https://beat.example/x",
+    }
+    settings = given_to_the_task(WORLDS[world], secrets, monkeypatch)
     assert settings.lake_root == "s3://bucket/lake"
     assert settings.warehouse in (
         "postgresql://tremor:pass%2Fword@database.endpoint.address:database.endpoint.port/tremor"
         "?sslmode=require",
         "postgresql://u:p@db.example/w",
     )
+
+
+def test_a_settings_file_is_heard():
+    """What a parameter leaves unset is not in the environment, which would go before the file."""
+    (container,) = Stack(TEMPLATE).properties("TaskDefinition")["ContainerDefinitions"]
+    always = {entry["Name"] for entry in (*container["Environment"], *container["Secrets"])}
+    assert always == {
+        "AWS_DEFAULT_REGION",
+        "TREMOR_LAKE_URL",
+        "TREMOR_SOURCE",
+        "TREMOR_STATE_DIR",
+        "TREMOR_WAREHOUSE_PASSWORD",
+        "TREMOR_WAREHOUSE_URL",
+    }
+    for name in always - {"AWS_DEFAULT_REGION"}:
+        assert f"`{name}`" in DEPLOYING
+
+
+ADDRESS = "postgresql://reader:secret@payments.example/shop"
+ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:x-AbCdEf"
+QUERY = "select ts, amount as value from payments where ts >= :since and ts < :until"
+
+# What each source needs besides its name.
+NEEDS = {
+    "athena": {
+        "AthenaDatabase": "shop",
+        "AthenaTablesBucket": "tables",
+        "MeasuresQuery": "settings/payments.sql",
+    },
+    "polygon": {"PolygonApiKeySecretArn": ARN},
+    "sql": {"SqlUrlSecretArn": ARN, "MeasuresQuery": "settings/payments.sql"},
+}
+
+
+@pytest.mark.parametrize("source", TEMPLATE["Parameters"]["Source"]["AllowedValues"])
+def test_every_source_of_the_stack_opens(source, s3_url, monkeypatch):
+    """With the settings that the task gets, and the query read from the stack's own bucket."""
+    bucket = s3_url.removeprefix("s3://").partition("/")[0]
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    boto3.client("s3").put_object(Bucket=bucket, Key="settings/payments.sql", Body=QUERY.encode())
+    parameters = {"Source": source, **NEEDS.get(source, {})}
+    given_to_the_task(parameters, {"TREMOR_SQL_URL": ADDRESS}, monkeypatch)
+    query = f"s3://{Stack(TEMPLATE).ref('Bucket')}/settings/payments.sql"
+    if "MeasuresQuery" in parameters:
+        assert os.environ["TREMOR_MEASURES_QUERY"] == query
+        # The stack's bucket has another name here than in the stack that is thought of.
+        monkeypatch.setenv("TREMOR_MEASURES_QUERY", f"s3://{bucket}/settings/payments.sql")
+    opened = source_of(Settings(_env_file=None))
+    assert opened.name == source
+    if "MeasuresQuery" in parameters:
+        assert opened.symbols() == ("payments",)
+        assert opened.query.text == QUERY
