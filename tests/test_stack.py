@@ -153,7 +153,17 @@ def log_group(made, name):
 
 def log_policy(made, _):
     found = made.client("logs").describe_resource_policies()["resourcePolicies"]
-    assert any("events.amazonaws.com" in policy["policyDocument"] for policy in found)
+    (own,) = [each for each in found if each["policyName"] == f"{made.name}-ended-tasks"]
+    statements = {s["Action"]: s for s in json.loads(own["policyDocument"])["Statement"]}
+    assert set(statements) == {"logs:CreateLogStream", "logs:PutLogEvents"}
+    for statement in statements.values():
+        assert statement["Effect"] == "Allow"
+        assert f":log-group:/aws/events/{made.name}" in statement["Resource"]
+        services = statement["Principal"]["Service"]
+        assert set(services) == {"events.amazonaws.com", "delivery.logs.amazonaws.com"}
+    rules = ("TaskFailedRule", "TaskPartialRule")
+    arns = [made.client("events").describe_rule(Name=made.ids[name])["Arn"] for name in rules]
+    assert statements["logs:PutLogEvents"]["Condition"] == {"ArnEquals": {"aws:SourceArn": arns}}
 
 
 def metric_filter(made, name):
@@ -161,6 +171,7 @@ def metric_filter(made, name):
     (each,) = found["metricFilters"]
     assert each["filterName"] == name
     assert each["metricTransformations"][0]["metricNamespace"] == f"Tremor/{made.name}"
+    assert each["metricTransformations"][0]["metricValue"] == "1"
 
 
 def cluster(made, name):
@@ -262,9 +273,15 @@ def rule(made, name):
 def alarm(made, name):
     (found,) = made.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
     assert found["AlarmActions"] == [made.outputs["TopicArn"]]
-    if name == made.ids["HeartbeatAlarm"]:
-        assert (found["Period"], found["EvaluationPeriods"]) == (3600, 26)
-        assert found["TreatMissingData"] == "breaching"
+    is_heartbeat = name == made.ids["HeartbeatAlarm"]
+    assert found["Threshold"] == 1
+    assert found["ComparisonOperator"] == (
+        "LessThanThreshold" if is_heartbeat else "GreaterThanOrEqualToThreshold"
+    )
+    assert found["TreatMissingData"] == ("breaching" if is_heartbeat else "notBreaching")
+    assert (found["Period"], found["EvaluationPeriods"]) == (
+        (3600, 26) if is_heartbeat else (300, 1)
+    )
 
 
 def vpc(made, name):
