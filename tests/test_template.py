@@ -13,11 +13,19 @@ from pathlib import Path
 import boto3
 import pytest
 
-from benchmarks.cost import table
+from benchmarks.cost import SIZES, peak_gib, table
 from components.settings import Settings
 from components.wiring import source_of
 from tests.stack import ACCOUNT, PATH, REGION, Stack, mutated, policies
-from tests.stack_rules import EVERY_ACTION, ON_EVERYTHING, RULES, TEMPLATE, WORLDS, stacks
+from tests.stack_rules import (
+    EVERY_ACTION,
+    FARGATE,
+    ON_EVERYTHING,
+    RULES,
+    TEMPLATE,
+    WORLDS,
+    stacks,
+)
 
 R = "Resources/"
 NETWORK = R + "MainRun/Properties/Target/EcsParameters/NetworkConfiguration/AwsvpcConfiguration/"
@@ -527,6 +535,13 @@ def test_the_page_tells_every_alarm_and_group_of_parameters():
 def test_the_table_of_costs_is_the_calculated_one():
     """The page's table can be made again: it is what the script prints."""
     assert table() in DEPLOYING
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_sizes_of_the_table_hold_what_was_measured(size):
+    """Fargate has the size, and a third of its memory is left; twice, where it is reckoned."""
+    assert size.memory_gib * 1024 in FARGATE[int(size.vcpu * 1024)]
+    assert peak_gib(size.n) * (2 if size.n > 1_000 else 1.5) <= size.memory_gib
 
 
 def given_to_the_task(parameters, secrets, monkeypatch):
