@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 
 from cfnlint.decode import decode
@@ -43,7 +44,7 @@ class Stack:
     template: dict
     parameters: dict = field(default_factory=dict)
 
-    @property
+    @cached_property
     def resources(self):
         """The resources that would be made, by name."""
         return {

@@ -612,6 +612,11 @@ def test_every_source_of_the_stack_opens(source, s3_url, monkeypatch):
     bucket = s3_url.removeprefix("s3://").partition("/")[0]
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     boto3.client("s3").put_object(Bucket=bucket, Key="settings/payments.sql", Body=QUERY.encode())
+    calls = []
+    boto3.DEFAULT_SESSION.events.register(
+        "provide-client-params.s3",
+        lambda params, model, **_: calls.append((model.name, params["Bucket"], params.get("Key"))),
+    )
     parameters = {"Source": source, **NEEDS.get(source, {})}
     given_to_the_task(parameters, {"TREMOR_SQL_URL": ADDRESS}, monkeypatch)
     query = f"s3://{Stack(TEMPLATE).ref('Bucket')}/settings/payments.sql"
@@ -624,3 +629,6 @@ def test_every_source_of_the_stack_opens(source, s3_url, monkeypatch):
     if "MeasuresQuery" in parameters:
         assert opened.symbols() == ("payments",)
         assert opened.query.text == QUERY
+    # The role reads that one object and may not look around for it.
+    wanted = [("GetObject", bucket, "settings/payments.sql")]
+    assert calls == (wanted if "MeasuresQuery" in parameters else [])
