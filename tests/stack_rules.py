@@ -289,6 +289,36 @@ def each_secret_is_its_own(stack):
             yield f"{name} comes from {given.get(name)}, not from {wanted.get(name)}"
 
 
+# Which parameter is each plain setting's, where it is set.
+PLAIN = {
+    "TREMOR_SOURCE": "Source",
+    "TREMOR_SYMBOLS": "Symbols",
+    "TREMOR_ALERTS_PER_YEAR": "AlertsPerYear",
+    "TREMOR_ALERT_FROM": "AlertFrom",
+    "TREMOR_ALERT_TO": "AlertTo",
+}
+
+
+@in_every_world
+def each_setting_is_its_own(stack):
+    """Each plain setting is its own parameter's value, and absent where that is empty."""
+    (container,) = stack.properties("TaskDefinition")["ContainerDefinitions"]
+    given = {entry["Name"]: entry["Value"] for entry in container["Environment"]}
+    bucket = f"s3://{stack.ref('Bucket')}"
+    wanted = {name: stack.ref(parameter) for name, parameter in PLAIN.items()}
+    wanted["AWS_DEFAULT_REGION"] = REGION
+    wanted["TREMOR_STATE_DIR"] = "/var/lib/tremor"
+    query = stack.ref("MeasuresQuery")
+    wanted["TREMOR_MEASURES_QUERY"] = f"{bucket}/{query}" if query else ""
+    has_athena = stack.holds("HasAthena")
+    wanted["TREMOR_ATHENA_DATABASE"] = stack.ref("AthenaDatabase")
+    wanted["TREMOR_ATHENA_WORKGROUP"] = stack.ref("AthenaWorkgroup") if has_athena else ""
+    wanted["TREMOR_ATHENA_OUTPUT"] = f"{bucket}/athena/" if has_athena else ""
+    for name, value in wanted.items():
+        if given.get(name, "") != value or (name in given and not value):
+            yield f"{name} is {given.get(name)!r}, not {value!r}"
+
+
 @in_every_world
 def the_task_knows_its_database(stack):
     """User, password, name and port of the made database are those that the task is given."""
@@ -552,8 +582,9 @@ def tasks_alone_take_the_roles(stack):
         tasks = {"aws_SourceAccount": ACCOUNT, "aws_SourceArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:t"}
         if not may_be_assumed(stack, role, "ecs-tasks.amazonaws.com", **tasks):
             yield f"{role}: no task may take it on"
-        if may_be_assumed(stack, role, "ecs-tasks.amazonaws.com", aws_SourceAccount="1"):
-            yield f"{role}: another account's task may take it on"
+        for key in tasks:
+            if may_be_assumed(stack, role, "ecs-tasks.amazonaws.com", **{**tasks, key: "1"}):
+                yield f"{role}: another account's task may take it on, by {key}"
 
 
 def _athena(stack, bucket):
@@ -689,6 +720,16 @@ def _when_they_go_off(stack, alarms):
     event = {"Namespace": "AWS/Events", "MetricName": "TriggeredRules", "Statistic": "Sum"}
     letters = {"Namespace": "AWS/SQS", "MetricName": "ApproximateNumberOfMessagesVisible"}
     beats = float(stack.properties("Heartbeats")["MetricTransformations"][0]["MetricValue"])
+    if stack.properties("Heartbeats").get("LogGroupName") != stack.ref("LogGroup"):
+        yield "heartbeats are counted elsewhere"
+    by = {
+        "TaskFailedAlarm": ("RuleName", stack.ref("TaskFailedRule")),
+        "TaskPartialAlarm": ("RuleName", stack.ref("TaskPartialRule")),
+        "DeadLettersAlarm": ("QueueName", "deadletters.queuename"),
+    }
+    for name, (dimension, value) in by.items():
+        if alarms.get(name, {}).get("Dimensions") != [{"Name": dimension, "Value": value}]:
+            yield f"{name} watches something else"
     nothing, no, once = [None] * 26, [0.0] * 26, [*[None] * 25, 1.0]
     plays = {
         "TaskFailedAlarm": (event, [once], [nothing, no]),
@@ -885,6 +926,28 @@ def the_bucket_keeps_raw_replies(stack):
 
 
 @in_every_world
+def what_was_replaced_ends(stack):
+    """Replaced versions, results of queries and unfinished uploads go in time, and cost no more."""
+    found = {}
+    for rule in stack.properties("Bucket")["LifecycleConfiguration"]["Rules"]:
+        if rule["Status"] == "Enabled":
+            days = rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays")
+            found[rule.get("Prefix", "")] = (rule.get("ExpirationInDays"), days and int(days))
+            parts = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
+            if "Prefix" not in rule and parts != 7:
+                yield "unfinished uploads stay"
+    wanted = {f"lake/{part}/": (None, 30) for part in ("processed", "runs")}
+    wanted |= {
+        "lake/state/": (None, 1),
+        "athena/": (7, 1),
+        "lake/raw/": (None, None),
+        "": (None,) * 2,
+    }
+    if found != wanted:
+        yield f"what ends is {found}"
+
+
+@in_every_world
 def raw_replies_get_cheaper(stack):
     """The raw layer, where the task keeps it, moves to cheaper classes that are read at once."""
     bucket = stack.properties("Bucket")
@@ -971,6 +1034,7 @@ RULES = {
         secrets_stay_secret,
         every_secret_has_a_way_in,
         each_secret_is_its_own,
+        each_setting_is_its_own,
         the_task_knows_its_database,
         nothing_starts_the_task_again,
         the_scheduler_may_run_this_task_alone,
@@ -991,6 +1055,7 @@ RULES = {
         the_database_is_private,
         data_outlives_the_stack,
         the_bucket_keeps_raw_replies,
+        what_was_replaced_ends,
         raw_replies_get_cheaper,
         the_task_is_confined,
         the_operator_is_told,

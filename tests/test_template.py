@@ -39,7 +39,9 @@ KEY = R + "Key/Properties/KeyPolicy/Statement/"
 TOPIC = R + "TopicPolicy/Properties/PolicyDocument/Statement/"
 HEARTBEAT = R + "HeartbeatAlarm/Properties/"
 GENERATED = R + "DatabaseSecret/Properties/GenerateSecretString/"
-RAW = R + "Bucket/Properties/LifecycleConfiguration/Rules/0/"
+LIFECYCLE = R + "Bucket/Properties/LifecycleConfiguration/Rules/"
+RAW = LIFECYCLE + "0/"
+TRUST = "Properties/AssumeRolePolicyDocument/Statement/0/Condition"
 GROUPS = NETWORK.removeprefix(R + "MainRun/") + "SecurityGroups"
 LOGS_ARN = "kms:EncryptionContext:aws:logs:arn"
 NO_POINTS = "${DatabaseSecret}:password"
@@ -476,6 +478,26 @@ WORSE = [
     ("raw_replies_get_cheaper", "Parameters/RawArchiveAfterDays/Default", 40),
     ("raw_replies_get_cheaper", TASK + "Environment/2/Value/Fn::Sub", "s3://${Bucket}/data"),
     ("data_outlives_the_stack", R + "BucketPolicy/DeletionPolicy", None),
+    *(("each_setting_is_its_own", f"{TASK}Environment/{n}", None) for n in (0, 1, *range(4, 13))),
+    ("each_setting_is_its_own", TASK + "Environment/8/Fn::If/1/Value/Ref", "AlertFrom"),
+    (
+        "each_setting_is_its_own",
+        TASK + "Environment/6",
+        {"Name": "TREMOR_ALERTS_PER_YEAR", "Value": {"Ref": "AlertsPerYear"}},
+    ),
+    *(("what_was_replaced_ends", f"{LIFECYCLE}{n}", None) for n in range(1, 6)),
+    ("what_was_replaced_ends", LIFECYCLE + "1/Status", "Disabled"),
+    ("what_was_replaced_ends", LIFECYCLE + "5/AbortIncompleteMultipartUpload", None),
+    ("alarms_are_heard", R + "Heartbeats/Properties/LogGroupName/Ref", "EndedTasks"),
+    *(
+        ("alarms_are_heard", f"{R}{name}Alarm/Properties/Dimensions/0/Name", "Name")
+        for name in ("TaskFailed", "TaskPartial", "DeadLetters")
+    ),
+    *(
+        ("tasks_alone_take_the_roles", f"{R}{role}/{TRUST}/{operator}", None)
+        for role in ("TaskRole", "ExecutionRole")
+        for operator in ("StringEquals", "ArnLike")
+    ),
     ("the_operator_is_told", "Outputs/RunCommand/Value/Fn::Sub/1/Groups/Fn::Join/1/1", None),
 ]
 
