@@ -44,13 +44,14 @@ image:  ## The container image; a release names its base: make image DIGEST=sha2
 	@docker build --build-arg PYTHON_DIGEST=$(DIGEST) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$$(git rev-parse HEAD) -t tremor:$(VERSION) .
 
-release: .venv/.dev  ## Source, the list of its parts (SBOM) and their sums, in dist
+release: .venv/.dev  ## Source as committed, the list of the image's parts (SBOM), their sums, in dist
 	@mkdir -p "$(DIST)"
 	@git archive --format=tar.gz --prefix=tremor-$(VERSION)/ -o "$(DIST)/tremor-$(VERSION).tar.gz" HEAD
-	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml \
+	@git show HEAD:requirements.txt | $(BIN)/python .ci/parts > "$(DIST)/.parts.txt"
+	@$(BIN)/cyclonedx-py requirements "$(DIST)/.parts.txt" --pyproject pyproject.toml \
 		--output-reproducible --of JSON -o "$(DIST)/tremor-$(VERSION).cdx.json" 2> "$(DIST)/.log" || \
 		{ cat "$(DIST)/.log"; exit 1; }
-	@rm "$(DIST)/.log"
+	@rm "$(DIST)/.log" "$(DIST)/.parts.txt"
 	@cd "$(DIST)" && sha256sum tremor-$(VERSION).* > SHA256SUMS && cat SHA256SUMS
 
 DIST ?= $(CURDIR)/dist

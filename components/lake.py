@@ -41,9 +41,9 @@ READ_AGAIN = 3
 class Lake:
     """All layers under one root, a folder or ``s3://bucket/prefix``."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, timeout_s: float = 60) -> None:
         self.root = root
-        self.objects = open_objects(root)
+        self.objects = open_objects(root, timeout_s)
 
     def put_raw(self, batch: RawBatch) -> str:
         """Keep what a provider said: the bodies, then the manifest; give the manifest's key."""

@@ -45,6 +45,8 @@ def start(stream: TextIO) -> None:
         )
     )
     logging.basicConfig(handlers=[handler])
+    # What a library warns of is a line of the log like any other.
+    logging.captureWarnings(True)
     log.setLevel(logging.INFO)
 
 

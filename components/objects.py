@@ -69,13 +69,13 @@ class Objects(Protocol):
         """Remove an object; an absent one is fine."""
 
 
-def open_objects(root: str) -> Objects:
-    """Open a folder's path or an ``s3://bucket/prefix``."""
+def open_objects(root: str, timeout_s: float = 60) -> Objects:
+    """Open a folder's path or an ``s3://bucket/prefix``, which has so long to answer."""
     if root.startswith("s3://"):
         bucket, _, prefix = root.removeprefix("s3://").partition("/")
         if not bucket:
             raise SettingsError("TREMOR_LAKE_URL names no bucket. Write s3://bucket/prefix.")
-        return Bucket(bucket, prefix.strip("/"))
+        return Bucket(bucket, prefix.strip("/"), timeout_s)
     if "://" in root:
         raise SettingsError("TREMOR_LAKE_URL is neither a folder nor s3://bucket/prefix.")
     return Folder(Path(root).expanduser())
@@ -174,8 +174,8 @@ def _written_once(key: str) -> WriteOnceError:
 class Bucket:
     """Objects in S3, encrypted as the bucket says; ``AWS_ENDPOINT_URL`` names another server."""
 
-    def __init__(self, bucket: str, prefix: str) -> None:
-        self.bucket, self.prefix = bucket, prefix
+    def __init__(self, bucket: str, prefix: str, timeout_s: float = 60) -> None:
+        self.bucket, self.prefix, self.timeout_s = bucket, prefix, timeout_s
         self._opened: Any = None
 
     def put(self, key: str, body: bytes) -> None:
@@ -244,8 +244,8 @@ class Bucket:
             self._opened = boto3.client(
                 "s3",
                 config=Config(
-                    connect_timeout=10,
-                    read_timeout=60,
+                    connect_timeout=min(10, self.timeout_s),
+                    read_timeout=self.timeout_s,
                     retries={"max_attempts": 4, "mode": "standard"},
                 ),
             )
@@ -264,6 +264,9 @@ class Bucket:
             raise self._error(verb, key, why) from error
         except (BotoCoreError, Boto3Error, OSError) as error:
             raise self._error(verb, key, type(error).__name__) from error
+        except ValueError as error:
+            # So the client refuses an endpoint that is no address, or a bucket that is no name.
+            raise self._error(verb, key, "no such address") from error
 
     def _error(self, verb: str, key: str, why: str) -> LakeError:
         why = " ".join(why.split()).rstrip(".")[:200]

@@ -1,5 +1,6 @@
 """The only reader of the environment and of ``.env``."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -243,13 +244,26 @@ class Settings(BaseSettings):
             return value
         return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _web_address(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        if url and not re.match(r"https?://[^/?#\s]", url):
+            raise ValueError("write it as https://host/path")
+        return value
+
     @field_validator(
-        "yahoo_url", "binance_archive_url", "binance_api_url", "polygon_url", "polygon_flat_url"
+        "lake_url",
+        "yahoo_url",
+        "binance_archive_url",
+        "binance_api_url",
+        "polygon_url",
+        "polygon_flat_url",
     )
     @classmethod
     def _without_secrets(cls, value: str) -> str:
         if "@" in value:
-            raise ValueError("a gateway's address holds no user or password: it is printed")
+            raise ValueError("this address holds no user or password: it is printed")
         return value
 
     @field_validator("keep_scores_days", "keep_quarantine_days")
@@ -294,13 +308,14 @@ class Settings(BaseSettings):
         if not (url and password):
             return url
         scheme, _, rest = url.partition("://")
-        user, at, host = rest.rpartition("@")
+        place, rest = re.fullmatch(r"([^/?]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
+        user, at, host = place.rpartition("@")
         if not at or ":" in user:
             raise SettingsError(
                 "TREMOR_WAREHOUSE_PASSWORD needs a TREMOR_WAREHOUSE_URL with a user and without a "
                 "password. Write postgresql://user@host:5432/database"
             )
-        return f"{scheme}://{user}:{quote(password, safe='')}@{host}"
+        return f"{scheme}://{user}:{quote(password, safe='')}@{host}{rest}"
 
     @property
     def lake_root(self) -> str:
@@ -334,6 +349,8 @@ def read_settings(**overrides: Any) -> Settings:
     """
     try:
         return Settings(**{k: v for k, v in overrides.items() if v is not None})
+    except UnicodeDecodeError:
+        raise SettingsError(".env is no UTF-8 text. Save it as UTF-8.") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = "TREMOR_" + str(first["loc"][0]).upper() if first["loc"] else "the settings"

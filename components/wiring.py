@@ -58,16 +58,12 @@ def open_parts(
     symbols = symbols_of(settings, source)
     if not (symbols or reads_only):
         raise SettingsError("nothing to watch. Set TREMOR_SYMBOLS.")
-    calendars = Calendars(settings.calendars, source.traits.calendar)
-    ensemble = Ensemble(settings.detectors, settings.budget, settings.quorum)
-    judged = symbols if source.traits.kind == "candles" else ()
-    for per_year in {calendars.bars_per_year(symbol, settings.interval) for symbol in judged}:
-        ensemble.require_resolvable(per_year)
+    calendars, ensemble = judge_of(settings, source, symbols)
     run = RunSummary(
         run_id(command, settings.interval, as_of), command, as_of.floor("s"), started_at=_clock()
     )
     logs.name_run(run.id)
-    lake = Lake(settings.lake_root)
+    lake = Lake(settings.lake_root, settings.timeout_s)
     report = f"{settings.lake_root}/runs/{run.id}/report.html"
     channels = () if reads_only else channels_of(settings, report)
 
@@ -153,6 +149,24 @@ def second_of(settings: Settings) -> Source | None:
             "candles, or leave it unset."
         )
     return second
+
+
+def judge_of(
+    settings: Settings, source: Source, symbols: tuple[str, ...]
+) -> tuple[Calendars, Ensemble]:
+    """When bars close, and who judges them at which rate.
+
+    Raises
+    ------
+    SettingsError, UnknownName
+        No such calendar or detector, or a rate that no history can resolve.
+    """
+    calendars = Calendars(settings.calendars, source.traits.calendar)
+    ensemble = Ensemble(settings.detectors, settings.budget, settings.quorum)
+    judged = symbols if source.traits.kind == "candles" else ()
+    for per_year in {calendars.bars_per_year(symbol, settings.interval) for symbol in judged}:
+        ensemble.require_resolvable(per_year)
+    return calendars, ensemble
 
 
 def channels_of(settings: Settings, report: str = "") -> tuple[Channel, ...]:

@@ -1,7 +1,8 @@
 """Which texts of a run's environment are secrets, and whether they show anywhere."""
 
 import base64
-from urllib.parse import quote, unquote, urlsplit
+import re
+from urllib.parse import quote, unquote
 
 from pydantic import SecretStr
 
@@ -21,7 +22,7 @@ def secrets_in(environment) -> set[str]:
         if "://" not in value:
             found |= {value}
         elif name in BY_PATH:
-            found |= {*urlsplit(value).path.split("/"), *urlsplit(value).query.split("=")}
+            found |= set(re.split(r"[/?=&]", value.partition("://")[2].partition("/")[2]))
         else:
             # The password of an address that cannot be read is a secret all the same.
             user = value.partition("://")[2].rpartition("@")[0]

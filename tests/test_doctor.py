@@ -112,6 +112,19 @@ TROUBLES = {
     ),
     "nothing to watch": ({"files_root": "/usr"}, "settings", "Set TREMOR_SYMBOLS"),
     "no folder": ({"files_root": "/nowhere"}, "settings", "TREMOR_FILES_ROOT"),
+    "heartbeat is no address": (
+        {"heartbeat_url": "https://[S3CRET"},
+        "heartbeat",
+        "cannot be read",
+    ),
+    "heartbeat with a port of words": (
+        {"heartbeat_url": "https://u:S3CRET/x@h/y"},
+        "heartbeat",
+        "cannot be read",
+    ),
+    "no such calendar": ({"calendars": "AAA=NOPE"}, "settings", "NOPE"),
+    "no such detector": ({"detectors": "nope"}, "settings", "nope"),
+    "no such zone": ({"time_zone": "Mars/X"}, "settings", "Mars/X"),
     "strange symbol": ({"symbols": "../etc"}, "settings", "../etc"),
 }
 
@@ -183,10 +196,9 @@ def test_a_run_that_did_not_happen_is_found(town):
 @pytest.mark.parametrize(("seconds", "state"), [(0, "ok"), (4, "ok"), (-7, "fail"), (7, "fail")])
 def test_a_clock_that_is_wrong_is_found(seconds, state):
     """Closes are judged by this machine's clock."""
-    theirs = pd.Timestamp.now("UTC") + pd.Timedelta(seconds=seconds)
-    ((seen, said),) = doctor._clock(theirs, is_embedded=False)
+    seen, said = doctor._clock(pd.Timedelta(seconds=seconds))
     assert seen == state
-    assert f"{abs(seconds)}." in said
+    assert f"differ by {abs(seconds)}.0 s" in said
 
 
 @pytest.mark.parametrize(("n_bytes", "state"), [(0, "fail"), (2**30, "warn"), (2**40, "ok")])
@@ -196,6 +208,33 @@ def test_a_full_disk_is_found(n_bytes, state, town, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _path: usage)
     seen = list(doctor._disk(town.read_settings(), MORNING))
     assert {each[0] for each in seen} == {state}
+
+
+def test_what_travels_in_clear_is_found(monkeypatch, town):
+    """A warehouse on another machine, whose address asks for no encryption."""
+    elsewhere = doctor.SERVER.replace("inet_server_addr() is null or", "false and")
+    assert elsewhere != doctor.SERVER
+    monkeypatch.setattr(doctor, "SERVER", elsewhere)
+    seen = list(doctor._warehouse(town.read_settings(), MORNING))
+    assert next(said for state, said in seen if state == "warn").endswith("to its URL.")
+
+
+def test_packages_that_are_not_the_pinned_ones_are_found(monkeypatch, tmp_path):
+    """What was tested is not what runs."""
+    monkeypatch.setattr(doctor, "LOCK", tmp_path / "requirements.txt")
+    doctor.LOCK.write_text("pandas==0.1 \\\n    --hash=sha256:0\nnever-heard-of==1.0\n")
+    seen = dict(doctor._versions(None, MORNING))
+    assert "1 packages are not the pinned ones: pandas" in seen["warn"]
+    doctor.LOCK.write_text(f"pandas==0.1\npandas=={pd.__version__}\n")
+    assert set(dict(doctor._versions(None, MORNING))) == {"ok"}
+
+
+def test_an_endpoint_that_is_no_address_is_one_line(s3_url, town, monkeypatch):
+    """In the doctor and in the run."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9")
+    findings, code = found(town, lake_url=s3_url)
+    assert (code, "no such address" in failures(findings)["lake"]) == (2, True)
+    assert "no such address" in tremor(town, "run", lake_url=s3_url).error
 
 
 class Forgetful:
@@ -240,5 +279,5 @@ def test_a_person_reads_a_line_a_part(town):
     """State, part, and what was seen."""
     seen = tremor(town, "doctor")
     assert seen.code == 0
-    assert [line.split()[0] in ("ok", "warn") for line in seen.out.splitlines()]
+    assert {line.split()[0] for line in seen.out.splitlines()} == {"ok", "warn"}
     assert "ok    lake" in seen.out

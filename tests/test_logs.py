@@ -64,6 +64,10 @@ def test_a_finished_run_beats_once_and_says_how_it_ended(town):
     assert 0 < beat["seconds"] < 120
     (beat,) = beats(tremor(town, *RUN, heartbeat_url="http://127.0.0.1:1/T0KEN"))
     assert beat["exit_code"] == 3
+    # What is recorded says the same.
+    assert town.query("select exit_code from runs")["exit_code"].tolist() == [3]
+    (manifest,) = (town.folder / "var/lake/runs").glob("run-*/manifest.json")
+    assert json.loads(manifest.read_text())["exit_code"] == 3
 
 
 def test_what_is_no_finished_run_does_not_beat(town):
@@ -82,6 +86,23 @@ def test_a_warning_from_any_thread_names_its_run(town):
     assert warnings
     assert all("Trying again in" in line["message"] for line in warnings)
     assert {line["run"] for line in warnings} == {f"run-{MORNING:%Y%m%dT%H%M%SZ}"}
+
+
+def test_warnings_of_libraries_are_lines_of_the_log_too():
+    """Whoever gives them: a logger of its own, or Python's warnings."""
+    code = (
+        "import sys, logging, warnings\n"
+        "from components import logs\n"
+        "logs.start(sys.stderr); logs.name_run('run-x')\n"
+        "logging.getLogger('library').warning('careful')\n"
+        "warnings.warn('also careful')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    first, second = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (first["name"], first["message"], first["run"]) == ("library", "careful", "run-x")
+    assert "also careful" in second["message"]
 
 
 def test_a_person_at_a_terminal_reads_words(town):

@@ -24,6 +24,8 @@ SHELL = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlin
 (RESTORE,) = [line for line in SHELL if "pg_restore" in line]
 
 # The programs that come with the tests' server.
+RUN = ("run", "--as-of", "2024-03-13T12:00")
+
 BIN = server_programs()
 
 
@@ -67,8 +69,7 @@ def held(world):
     found = {table.name: world.rows(table).to_csv() for table in TABLES}
     return found | {
         name: world.query(f"select * from {name} order by 1, 2, 3").to_csv()
-        for name in ("candles_intraday", "candles_hourly", "candles_daily", "schema_version")
-        if name != "schema_version"
+        for name in ("candles_intraday", "candles_hourly", "candles_daily")
     }
 
 
@@ -119,6 +120,21 @@ def test_a_copy_of_the_lake_alone_brings_back_all_but_what_people_said(town, mak
     assert town.rows(LABELS).empty
     for name in ("candles", "verdicts", "channels", "market", "alerts", "incidents"):
         assert after[name] == before[name], name
+
+
+def test_a_copy_of_everything_embedded_goes_on_where_it_is_put(world):
+    """With its own server: the same rows, and nothing is told again."""
+    world.put_market(AAA=0.2)
+    assert tremor(world, *RUN, warehouse_url=None).code == 0
+    told = len(world.messages())
+    elsewhere = world.folder / "elsewhere"
+    subprocess.run(["cp", "-a", str(world.folder / "var"), str(elsewhere)], check=True)
+    there = {"warehouse_url": None, "state_dir": elsewhere}
+    before = tremor(world, "status", "--json", warehouse_url=None).out
+    after = tremor(world, "status", "--json", **there).out
+    assert json.loads(before)["freshness"] == json.loads(after)["freshness"] != []
+    assert tremor(world, *RUN, **there).code == 0
+    assert len(list((elsewhere / "outbox").glob("*.eml"))) == told == 1
 
 
 def test_the_log_looks_as_the_page_shows(town):

@@ -1,9 +1,9 @@
 """The audit of what the image holds keeps its policy; a release lists its parts."""
 
+import datetime
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import tarfile
@@ -11,6 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.terminal import ROOT
 
@@ -32,6 +33,9 @@ FLAW = {
 ACCEPTED = (
     '[[accepted]]\nid = "CVE-2026-1"\npackage = "alpha"\nreason = "never called"\nuntil = {}\n'
 )
+
+
+SOON = f"{datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=30)}"
 
 
 class Advisories(BaseHTTPRequestHandler):
@@ -94,10 +98,12 @@ def test_no_flaw_passes_and_every_package_was_asked_for(service, tmp_path):
 @pytest.mark.parametrize(
     ("until", "flawed", "code", "words"),
     [
-        ("2999-01-01", "alpha", 0, "1 accepted, 0 to mend"),
+        (SOON, "alpha", 0, "1 accepted, 0 to mend"),
         ("2020-01-01", "alpha", 1, "which is over"),
-        ("2999-01-01", "", 1, "found no more. Remove it"),
-        ("2999-01-01", "beta", 1, "beta 2.0: CVE-2026-1"),
+        ("2999-01-01", "alpha", 1, "more than 180 days"),
+        ('"soon"', "alpha", 1, "has a last day"),
+        (SOON, "", 1, "found no more. Remove it"),
+        (SOON, "beta", 1, "beta 2.0: CVE-2026-1"),
     ],
 )
 def test_an_accepted_flaw_passes_until_its_day(until, flawed, code, words, service, tmp_path):
@@ -106,6 +112,27 @@ def test_an_accepted_flaw_passes_until_its_day(until, flawed, code, words, servi
     seen, said = audit(tmp_path, address(service), accepted=ACCEPTED.format(until))
     assert seen == code
     assert words in said
+
+
+@pytest.mark.parametrize("lacking", ["reason", "package", "id"])
+def test_an_acceptance_without_its_reason_is_refused(lacking, service, tmp_path):
+    """Nobody could say later why."""
+    kept = [line for line in ACCEPTED.format(SOON).splitlines() if not line.startswith(lacking)]
+    code, said = audit(tmp_path, address(service), accepted="\n".join(kept))
+    assert (code, "has an id, a package and a reason" in said) == (1, True)
+
+
+def test_an_acceptance_for_another_package_is_not_needed(service, tmp_path):
+    """The same advisory, accepted twice: one of them covers nothing."""
+    accepted = ACCEPTED.format(SOON) + ACCEPTED.format(SOON).replace("alpha", "beta")
+    code, said = audit(tmp_path, address(service), accepted=accepted)
+    assert (code, "beta: CVE-2026-1: accepted, and found no more" in said) == (1, True)
+
+
+def test_a_lock_file_without_packages_is_no_clean_one(service, tmp_path):
+    """An empty list has no flaw, and is not what is shipped."""
+    code, said = audit(tmp_path, address(service), lock="")
+    assert (code, "pins no package" in said) == (1, True)
 
 
 def test_an_audit_that_was_not_done_says_so(tmp_path):
@@ -143,11 +170,15 @@ def test_a_release_lists_its_parts(tmp_path):
     (listed,) = tmp_path.glob("*.cdx.json")
     parts = json.loads(listed.read_text())
     assert parts["bomFormat"] == "CycloneDX"
-    found = {(part["name"], part["version"]) for part in parts["components"]}
-    pinned = re.findall(
-        r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE
-    )
-    assert found == set(pinned)
+    found = [(part["name"], part["version"]) for part in parts["components"]]
+    shown = ["git", "show", "HEAD:requirements.txt"]
+    lock = subprocess.run(shown, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    entries = [line.rstrip(" \\") for line in lock.splitlines() if "==" in line and line[0] != " "]
+    wanted = [Requirement(entry) for entry in entries]
+    here = {r.name: str(r.specifier)[2:] for r in wanted if not r.marker or r.marker.evaluate()}
+    # The image is of Linux and Python 3.11, as this machine may be or not be.
+    assert len(dict(found)) == len(found) < len(entries)
+    assert dict(found) == here or sys.version_info[:2] != (3, 11) or sys.platform != "linux"
     (source,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(source) as packed:
         names = packed.getnames()

@@ -152,7 +152,13 @@ def test_the_password_of_the_warehouse_may_come_alone(world, postgres_server):
     seen = tremor(world, "status", **alone)
     assert "u@127.0.0.1:1/db" in seen.error
     assert password not in seen.out + seen.err
-    for bad in ("postgresql://127.0.0.1/db", "postgresql://u:other@127.0.0.1/db"):
+    asked = {**alone, "warehouse_url": "postgresql://u@127.0.0.1:1/db?application_name=me@host"}
+    assert "Connection refused" in tremor(world, "status", **asked).error
+    for bad in (
+        "postgresql://127.0.0.1/db",
+        "postgresql://u:other@127.0.0.1/db",
+        "postgresql://127.0.0.1/db?options=a:other@b",
+    ):
         error = tremor(world, "status", **{**alone, "warehouse_url": bad}).error
         assert "TREMOR_WAREHOUSE_PASSWORD needs" in error
         assert "other" not in error

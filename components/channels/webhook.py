@@ -1,5 +1,6 @@
 """JSON by HTTP POST: a text that Slack understands, and the alerts as data."""
 
+import errno
 import json
 import math
 import socket
@@ -100,11 +101,15 @@ def reach(url: str, timeout_s: float) -> str:
     OSError
         It is not reached, or shows a certificate that is not trusted.
     """
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    with socket.create_connection((host, port), timeout=timeout_s) as plain:
-        if parts.scheme == "https":
-            ssl.create_default_context().wrap_socket(plain, server_hostname=host).close()
+    # What these raise holds a part of the address, which may be its secret.
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((host, port), timeout=timeout_s) as plain:
+            if parts.scheme == "https":
+                ssl.create_default_context().wrap_socket(plain, server_hostname=host).close()
+    except ValueError:
+        raise OSError(errno.EINVAL, "its address cannot be read") from None
     return f"{parts.scheme}://{host} is reached; nothing was sent"
 
 

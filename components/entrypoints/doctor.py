@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from components.bins import zone_named
 from components.channels.webhook import reach
 from components.embedded import open_embedded
 from components.errors import SettingsError, TremorError
@@ -21,7 +22,14 @@ from components.sessions import length
 from components.settings import Settings
 from components.sources.base import Source
 from components.warehouse import Warehouse
-from components.wiring import channels_of, code_version, second_of, source_of, symbols_of
+from components.wiring import (
+    channels_of,
+    code_version,
+    judge_of,
+    second_of,
+    source_of,
+    symbols_of,
+)
 
 LOCK = Path(__file__).parents[2] / "requirements.txt"
 
@@ -45,6 +53,8 @@ select current_setting('server_version') as version, clock_timestamp() as now,
 """
 
 UPGRADE = "Upgrade this one."
+
+REMEDIES = {"email": "Check TREMOR_SMTP_URL.", "webhook": "Check TREMOR_WEBHOOK_URL."}
 
 LAST_RUN = """
 select id, finished_at, as_of, exit_code from runs
@@ -73,9 +83,12 @@ def examine(settings: Settings, now: pd.Timestamp) -> Iterator[Finding]:
 
 
 def _settings(settings: Settings, _now: pd.Timestamp) -> Iterator[tuple[str, str]]:
-    symbols = symbols_of(settings, source_of(settings))
+    source = source_of(settings)
+    symbols = symbols_of(settings, source)
     if not symbols:
         raise SettingsError("nothing to watch. Set TREMOR_SYMBOLS.")
+    judge_of(settings, source, symbols)
+    zone_named(settings.time_zone)
     yield (
         "ok",
         f"{len(symbols)} watched in {settings.source} by {settings.interval}, "
@@ -121,7 +134,7 @@ def _disk(settings: Settings, _now: pd.Timestamp) -> Iterator[tuple[str, str]]:
 
 
 def _lake(settings: Settings, _now: pd.Timestamp) -> Iterator[tuple[str, str]]:
-    Lake(settings.lake_root).probe()
+    Lake(settings.lake_root, settings.timeout_s).probe()
     yield "ok", f"{settings.lake_root} is written, listed and read, and keeps what is written once"
 
 
@@ -130,6 +143,7 @@ def _warehouse(settings: Settings, now: pd.Timestamp) -> Iterator[tuple[str, str
     with Warehouse(settings.warehouse or open_embedded(settings.state_dir)) as warehouse:
         held, wanted = warehouse.versions()
         server = warehouse.query(SERVER).iloc[0]
+        skew = pd.Timestamp.now("UTC") - pd.Timestamp(server["now"])
         runs = pd.DataFrame()
         # An upgrade of what is held may take long: the next run does it.
         if held in (0, wanted):
@@ -144,20 +158,17 @@ def _warehouse(settings: Settings, now: pd.Timestamp) -> Iterator[tuple[str, str
         yield "ok", f"PostgreSQL {server['version']}, {place}; schema {schema}"
         if not (is_embedded or server["is_encrypted"] or server["is_here"]):
             yield "warn", "what goes there is not encrypted. Add ?sslmode=require to its URL."
-        yield from _clock(pd.Timestamp(server["now"]), is_embedded)
+        if not is_embedded:
+            yield _clock(skew)
         if held in (0, wanted):
             yield from _last(runs, now)
 
 
-def _clock(theirs: pd.Timestamp, is_embedded: bool) -> Iterator[tuple[str, str]]:
-    if is_embedded:
-        return
-    skew = pd.Timestamp.now("UTC") - theirs
+def _clock(skew: pd.Timedelta) -> tuple[str, str]:
     said = f"this clock and the warehouse's differ by {abs(skew.total_seconds()):.1f} s"
     if abs(skew) <= SKEW:
-        yield "ok", said
-    else:
-        yield "fail", f"{said}. Let both follow a time server: closes are judged by this clock."
+        return "ok", said
+    return "fail", f"{said}. Let both follow a time server: closes are judged by this clock."
 
 
 def _last(runs: pd.DataFrame, now: pd.Timestamp) -> Iterator[tuple[str, str]]:
@@ -215,7 +226,11 @@ def _channels(settings: Settings, _now: pd.Timestamp) -> Iterator[tuple[str, str
         try:
             yield "ok", f"{channel.name}: {channel.probe()}"
         except TremorError as error:
-            yield "fail", f"{channel.name}: {error}"
+            said = str(error).removeprefix(f"{channel.name} ")
+            yield (
+                "fail",
+                f"{channel.name}: {said.rstrip('.')}. {REMEDIES.get(channel.name, '')}".rstrip(),
+            )
 
 
 def _heartbeat(settings: Settings, _now: pd.Timestamp) -> Iterator[tuple[str, str]]:
@@ -227,7 +242,8 @@ def _heartbeat(settings: Settings, _now: pd.Timestamp) -> Iterator[tuple[str, st
         yield "ok", reach(url, settings.timeout_s)
     except OSError as error:
         # The address may hold a token.
-        yield "fail", f"TREMOR_HEARTBEAT_URL is not reached: {type(error).__name__}. Check it."
+        why = error.strerror or type(error).__name__
+        yield "fail", f"TREMOR_HEARTBEAT_URL is not reached: {why}. Check it."
 
 
 CHECKS: dict[str, Callable[[Settings, pd.Timestamp], Iterator[tuple[str, str]]]] = {

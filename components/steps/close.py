@@ -46,10 +46,25 @@ def close(parts: Parts, alerts: tuple[Alert, ...]) -> RunSummary:
         return run
     run.status = "finished"
     run.report = parts.lake.put_run(run.id, "report.html", _page(parts, alerts).encode())
+    _record(parts)
+    if not _is_heard(parts):
+        run.exit_code = 3
+        _record(parts)
+    said = {
+        "event": "heartbeat",
+        "command": run.command,
+        "exit_code": run.exit_code,
+        "alerts": run.counts["alerts"],
+        "seconds": round(sum(run.seconds.values()), 3),
+    }
+    log.info("%s finished", run.id, extra=said)
+    return run
+
+
+def _record(parts: Parts) -> None:
+    run = parts.run
     parts.lake.put_run(run.id, "manifest.json", _manifest(parts).encode())
     note(parts, manifest=f"runs/{run.id}/manifest.json")
-    _heartbeat(parts)
-    return run
 
 
 def _manifest(parts: Parts) -> str:
@@ -171,25 +186,14 @@ def _status(symbol: str, failed: set[str], last: dict[str, Any], n_missing: pd.S
     return "late" if n_missing.get(symbol, 0) else "fresh"
 
 
-def _heartbeat(parts: Parts) -> None:
-    _ping(parts)
-    run = parts.run
-    said = {
-        "event": "heartbeat",
-        "command": run.command,
-        "exit_code": run.exit_code,
-        "alerts": run.counts["alerts"],
-        "seconds": round(sum(run.seconds.values()), 3),
-    }
-    log.info("%s finished", run.id, extra=said)
-
-
-def _ping(parts: Parts) -> None:
+def _is_heard(parts: Parts) -> bool:
+    """Ask the heartbeat's address, where there is one."""
     if not parts.watch.heartbeat_url:
-        return
+        return True
     try:
         requests.get(parts.watch.heartbeat_url, timeout=10).raise_for_status()
     except requests.RequestException as error:
         # The address may hold a token, and requests puts it into its messages.
         parts.run.failures.append(Failure("heartbeat", "unavailable", type(error).__name__))
-        parts.run.exit_code = 3
+        return False
+    return True
