@@ -28,6 +28,7 @@ from components.evaluation.told import Told, at_random, with_market
 from components.evaluation.vus import soft_labels, vus_pr
 from components.sessions import Calendars
 from components.steps.evaluate import plain, read_events, shipped_events
+from components.tables import QUARANTINE
 from tests import naive
 
 CALENDARS = Calendars()
@@ -306,6 +307,15 @@ def test_vus_equals_its_slow_twin(case, longest):
     np.testing.assert_allclose(
         vus_pr(flags, scores, longest), naive.vus_pr(flags, scores, longest), rtol=1e-9
     )
+
+
+def test_where_nothing_was_kept_aside_the_judge_alone_counts():
+    """The checks then give a table without rows, whose times are of no type."""
+    told = told_of(2)
+    plants = plants_in(told)
+    none = aside_within(plants, pd.DataFrame(columns=list(QUARANTINE.columns)))
+    found = planted_scores([Trial(told, plants, none)])
+    assert found["vus_pr"] == pytest.approx(found["vus_pr_told"])
 
 
 def test_vus_forgives_a_late_alarm_and_praises_a_timely_one():
