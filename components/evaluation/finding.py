@@ -223,8 +223,8 @@ def _vus(trial: Trial, series: int, *, with_aside: bool) -> float:
     if with_aside and trial.aside is not None:
         own = trial.aside[trial.aside["symbol"] == told.symbols[series]]
         # Of no row nothing says that its times are times.
-        stamps = pd.to_datetime(own["row_ts"], utc=True).dt.tz_localize(None)
-        stamps = stamps.to_numpy().astype("datetime64[us]")
+        times = pd.to_datetime(own["row_ts"], utc=True).dt.tz_localize(None)
+        stamps = times.to_numpy().astype("datetime64[us]")
         order = np.argsort(np.concatenate([ts, stamps]), kind="stable")
         label = np.concatenate([label, np.ones(len(own), dtype=bool)])[order]
         score = np.concatenate([score, np.where(own["is_fit"], np.inf, -np.inf)])[order]
