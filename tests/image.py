@@ -4,6 +4,7 @@ The base is a Debian with this machine's Python, made once and kept under ``.ven
 registry is asked. buildah builds the Dockerfile upon it; a run gets namespaces of its own.
 """
 
+import fcntl
 import hashlib
 import inspect
 import json
@@ -79,9 +80,23 @@ def buildah(*arguments):
     return done.stdout
 
 
+@contextmanager
+def alone():
+    """Be the only process that makes something in the store."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def make_base():
     """Make the base once: Debian's minimum, and this machine's Python as /usr/local holds it."""
-    recipe = hashlib.sha256((inspect.getsource(make_base) + LIBRARIES + sys.version).encode())
+    with alone():
+        _make_base()
+
+
+def _make_base():
+    recipe = hashlib.sha256((inspect.getsource(_make_base) + LIBRARIES + sys.version).encode())
     # In the store itself, so that both go together.
     stamp = KEPT / "store" / f"base-{recipe.hexdigest()[:16]}"
     if stamp.exists():
