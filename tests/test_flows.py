@@ -27,7 +27,6 @@ from tests.worlds import LAST, MORNING, World
 from tests.yahoo_stand_in import SERVER_ERROR, YahooStandIn, chart, rows
 
 # One server for all of them, so one process of the tests.
-pytestmark = pytest.mark.xdist_group("flows")
 
 PYTHON = ROOT / ".venv/flows/bin/python"
 
