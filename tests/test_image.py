@@ -25,7 +25,6 @@ from tests.image import BASE, ROOT, build, buildah, built, mounted, require_tool
 from tests.manifests import SECRETS, commands
 from tests.worlds import MORNING, SYMBOLS, World
 
-
 # Planted where a careless build would take them from.
 CANARY = "canary-5b0e7c9d41"
 
