@@ -1,17 +1,12 @@
 """An Athena on loopback that runs the SQL for real, for the tests alone."""
 
 import io
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 
 import pandas as pd
 import pytest
+
+from tests.aws_servers import ministack_server
 
 TABLE = {
     "Name": "payments",
@@ -38,11 +33,6 @@ ROWS = [
 ]
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
-
-
 def prepare_environment(patch, url):
     patch.setenv("AWS_ENDPOINT_URL", url)
     patch.setenv("AWS_ACCESS_KEY_ID", "testing")
@@ -58,30 +48,7 @@ def athena_server(folder):
     """Give the address of an Athena on loopback whose database shop has a table of payments."""
     import boto3
 
-    port = free_port()
-    environment = {
-        **os.environ,
-        # Unless told so it would listen on every interface.
-        "BIND_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "LOG_LEVEL": "ERROR",
-        "TMPDIR": str(folder),
-    }
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "ministack"], env=environment, cwd=folder, stdout=log, stderr=log
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(url, timeout=5).close()
-                break
-            except urllib.error.HTTPError:
-                break
-            except OSError:
-                assert server.poll() is None, (folder / "log").read_text(errors="replace")[-2000:]
-                time.sleep(0.1)
+    with ministack_server(folder) as url:
         with pytest.MonkeyPatch.context() as patch:
             prepare_environment(patch, url)
             body = io.BytesIO()
@@ -94,6 +61,3 @@ def athena_server(folder):
             glue.create_database(DatabaseInput={"Name": "shop"})
             glue.create_table(DatabaseName="shop", TableInput=TABLE)
         yield url
-    finally:
-        server.terminate()
-        server.wait(30)

@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 
-from tests.athena_server import free_port
+from tests.proxies import free_port
 
 REGION = "eu-central-1"
 

@@ -3,7 +3,6 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pymysql
+
+from tests.proxies import free_port
 
 LACKING = "mariadbd is not installed on this machine"
 
@@ -28,11 +29,6 @@ def _identity():
         return {}
     user = pwd.getpwnam("nobody")
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def _free_port():
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
 
 
 @contextmanager
@@ -53,7 +49,7 @@ def mariadb_server():
         cwd=folder,
         **identity,
     )
-    port = _free_port()
+    port = free_port()
     log = (folder / "log").open("wb")
     server = subprocess.Popen(
         [

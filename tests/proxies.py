@@ -5,6 +5,12 @@ import threading
 from contextlib import suppress
 
 
+def free_port() -> int:
+    """A port of this machine on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return found.getsockname()[1]
+
+
 class Proxy:
     """Passes bytes on between its own port and ``target``: (host, port), or a socket's path."""
 

@@ -16,7 +16,8 @@ from components.errors import (
 )
 from components.records import CandleRequest
 from components.sources.athena import opened
-from tests.athena_server import athena_server, free_port, prepare_environment
+from tests.athena_server import athena_server, prepare_environment
+from tests.proxies import free_port
 
 QUERY = (
     "select country as series, date_trunc('hour', paid_at) as ts, sum(amount) as value "

@@ -12,9 +12,9 @@ import stamina
 from components.errors import LakeError, WarehouseError
 from components.steps.runner import Runner
 from components.warehouse import Warehouse
-from tests.proxies import Proxy
+from tests.proxies import Proxy, free_port
 from tests.terminal import begin, end, hurry, run_sql, tremor
-from tests.test_channels import Inbox, free_port, mail_server, talker, web_server
+from tests.test_channels import Inbox, mail_server, talker, web_server
 from tests.worlds import LAST, MORNING, World, history
 
 AS_OF = f"{MORNING:%Y-%m-%dT%H:%M}"

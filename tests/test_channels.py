@@ -34,6 +34,7 @@ from components.channels.outbox import Outbox
 from components.channels.webhook import Webhook, payload
 from components.errors import ChannelError, PartlyDelivered, SettingsError, UnknownName
 from tests.builders import alert, data_alert, finding, market_alert, message, rich_finding
+from tests.proxies import free_port
 
 SENDER, TO = "Tremor <tremor@example.com>", ("analyst@example.com", "desk@example.com")
 PASSWORD = "p@ss:w/rd%"
@@ -70,12 +71,6 @@ class Inbox:
         """Note the credentials; one password is right."""
         self.logins.append((data.login.decode(), data.password.decode()))
         return AuthResult(success=data.password.decode() == PASSWORD, handled=False)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import sqlite3
 import subprocess
 import time
@@ -22,6 +21,7 @@ from components.settings import Settings
 from components.steps.runner import Runner
 from components.warehouse import Warehouse
 from tests.flow_server import GUARD
+from tests.proxies import free_port
 from tests.terminal import ROOT, environment, run_sql, tremor
 from tests.worlds import LAST, MORNING, World
 from tests.yahoo_stand_in import SERVER_ERROR, YahooStandIn, chart, rows
@@ -85,12 +85,6 @@ class Town:
 
 def tremor_only(variables):
     return {k: v for k, v in variables.items() if k.startswith("TREMOR_")}
-
-
-def free_port():
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return tried.getsockname()[1]
 
 
 _numbers = count()

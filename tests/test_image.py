@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import time
@@ -23,6 +22,7 @@ from components.entrypoints.cli import app
 from components.warehouse import Warehouse
 from tests.image import BASE, ROOT, build, buildah, built, mounted, require_tools
 from tests.manifests import SECRETS, commands
+from tests.proxies import free_port
 from tests.worlds import MORNING, SYMBOLS, World
 
 # Planted where a careless build would take them from.
@@ -293,8 +293,7 @@ def test_the_daily_run_works_with_a_lake_on_s3_and_a_mail_server(
             received.append(envelope.content)
             return "250 OK"
 
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     inbox = Controller(Inbox(), hostname="127.0.0.1", port=port)
     inbox.start()
     try:

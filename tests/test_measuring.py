@@ -18,7 +18,8 @@ from components.sources.queries import Binning, Query, QuerySource
 from components.steps.measuring import expected_bin, last_bins
 from components.wiring import open_parts
 from components.words import moment
-from tests.athena_server import athena_server, free_port, prepare_environment
+from tests.athena_server import athena_server, prepare_environment
+from tests.proxies import free_port
 from tests.terminal import tremor
 from tests.worlds import World
 
