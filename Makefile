@@ -1,5 +1,5 @@
 # What a newcomer types. Each target does its own set-up; the environment is .venv.
-.PHONY: help demo run flows test lint audit image release bench lock clean
+.PHONY: help demo run models flows test lint audit image release bench lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -23,6 +23,9 @@ WITHOUT_SETTINGS := env $$(env | sed -n 's/^\(TREMOR_[A-Z_]*\)=.*/-u \1/p')
 
 run: .venv/.local  ## The same job on Yahoo, or as .env says
 	@$(BIN)/python main.py run
+
+models: .venv/.models  ## What `train` needs beside: MLflow, Keras on JAX
+	@echo "ready: $(BIN)/python main.py train"
 
 flows: .venv/flows/.made  ## The same job on Prefect's schedules: docs/FLOWS.md
 	@$(<D)/bin/python -m components.entrypoints.flows serve
@@ -71,9 +74,11 @@ lock: .venv/.dev  ## Resolve the pinned versions anew
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK_FLAGS) -o requirements.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo -c requirements.txt \
 		$(LOCK_FLAGS) -o requirements-local.txt
-	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra dev \
-		-c requirements.txt $(LOCK_FLAGS) -o requirements-dev.txt
-	@sed -E '/^(sqlalchemy|websockets)==/,/[^\\]$$/d' requirements-local.txt > .venv/.constraints
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra models \
+		-c requirements.txt $(LOCK_FLAGS) -o requirements-models.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra models --extra dev \
+		-c requirements-models.txt $(LOCK_FLAGS) -o requirements-dev.txt
+	@sed -E '/^(fastapi|starlette|sqlalchemy|websockets)==/,/[^\\]$$/d' requirements-local.txt > .venv/.constraints
 	@printf 'sqlalchemy<2.1\nwebsockets<17\n' | $(BIN)/uv pip compile pyproject.toml \
 		--extra embedded --extra flows -c .venv/.constraints --overrides /dev/stdin \
 		$(LOCK_FLAGS) -o requirements-flows.txt
@@ -95,6 +100,11 @@ clean:  ## Remove the environment and everything embedded
 	@$(PIP) install --require-hashes -r requirements-local.txt
 	@touch $@
 
+.venv/.models: .venv/.made requirements-models.txt
+	@echo "installing what training needs (two minutes)"
+	@$(PIP) install --require-hashes -r requirements-models.txt
+	@touch $@ .venv/.local
+
 # uv, by its own entry of the list, does the rest in a third of the time.
 .venv/.dev: .venv/.made requirements-dev.txt
 	@echo "installing what the tests need (about a minute)"
@@ -102,7 +112,7 @@ clean:  ## Remove the environment and everything embedded
 	@$(PIP) install --require-hashes -r .venv/.uv.txt
 	@$(BIN)/uv pip install -q -p $(BIN)/python --require-hashes --compile-bytecode \
 		-r requirements-dev.txt
-	@touch $@ .venv/.local
+	@touch $@ .venv/.local .venv/.models
 
 # Prefect, apart from the rest. Its scheduler fails on SQLAlchemy 2.1, and it bears no websockets
 # as new as massive asks for (and uses for streams alone).
