@@ -13,11 +13,20 @@ bar. No detector crosses from one series into the next, and none holds a thresho
 7. Too few bars raises ``NotEnoughBars`` with both numbers.
 8. Different bars get different scores.
 9. Scoring a panel equals scoring its series one by one.
+
+Of detectors that are trained, tuned and promoted also:
+
+10. The contributions of the features and the named rest sum to what they explain.
+11. A model read back from its arrays scores the same bits.
+12. Tuning picks from the stated grid, and the same one every time.
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from components.errors import NotEnoughBars
 from components.panels import Array
@@ -94,6 +103,61 @@ class OwnHistoryDetector(Protocol):
 
     def restore(self, parameters: Array, past: Array) -> OwnHistoryModel:
         """The model with these parameters, which was fitted on ``past``."""
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What each feature adds to something that says how odd a bar is; higher is odder.
+
+    ``total`` (n_series, n_bars) is explained by ``by_feature`` (n_series, n_bars, n_features)
+    and ``rest`` (n_series, n_bars), which sum to it. NaN where the bar has no score. ``what``
+    says in words what the total is, ``rest_what`` what belongs to no single feature (empty when
+    the rest is always 0).
+    """
+
+    total: Array
+    by_feature: Array
+    rest: Array
+    what: str
+    rest_what: str
+
+
+class TrainedModel(Model, Protocol):
+    """A model that explains itself and is stored as plain arrays."""
+
+    def contributions(self, panel: Array) -> Contributions:
+        """What each feature adds to the oddity of each bar of a panel."""
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """All that was learned, as plain numbers: fit for ``.npz`` without pickle."""
+
+
+@runtime_checkable
+class TrainableDetector(Protocol):
+    """A detector that is fitted once, pooled over the series of a panel of any features."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features that it takes when none are named."""
+
+    @property
+    def min_bars(self) -> int:
+        """The least number of bars of the longest series that ``fit`` accepts."""
+
+    def fit(self, panel: Array) -> TrainedModel:
+        """Learn from all series of a panel; ``NotEnoughBars`` when it is too short."""
+
+    def grid(self) -> tuple[Self, ...]:
+        """What tuning chooses from; itself alone where there is nothing to choose."""
+
+    def criterion(self, model: TrainedModel, panel: Array) -> float:
+        """How badly a model of this detector suits a panel, for tuning; lower is better."""
+
+    def untrained(self, panel: Array) -> TrainedModel:
+        """A model of the same shape that has learned nothing of the panel but its width."""
+
+    def restore_arrays(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> TrainedModel:
+        """The model that gave these arrays."""
 
 
 def require_bars(detector: Detector, panel: Array) -> None:

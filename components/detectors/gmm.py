@@ -1,28 +1,54 @@
-"""Gaussian mixture: how improbable a bar is under its instrument's usual kinds of bar."""
+"""Gaussian mixture: how improbable a bar is under the usual kinds of bar."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from components.detectors.base import VECTOR_FEATURES, require_bars, vectors_of
+from components.detectors.base import (
+    VECTOR_FEATURES,
+    Contributions,
+    TrainedModel,
+    require_bars,
+    vectors_of,
+)
 from components.detectors.one_thread import one_thread
+from components.detectors.sampling import by_pieces, sampled
 from components.panels import Array
+
+# What tuning chooses from.
+N_COMPONENTS = (2, 3, 5, 8)
+COVARIANCE_TYPES: tuple["CovarianceType", ...] = ("full", "tied", "diag", "spherical")
+# Rows that a fit learns from, and that the criterion is taken on.
+MOST_ROWS = 100_000
+
+CovarianceType = Literal["full", "tied", "diag", "spherical"]
 
 
 @dataclass(frozen=True)
 class GaussianMixtureSurprise:
-    """Negative log-likelihood under a mixture of ``n_components`` full Gaussians.
+    """Negative log-likelihood under a mixture of ``n_components`` Gaussians.
+
+    Parameters
+    ----------
+    covariance_type : str
+        Each component's covariance: its own (full), all components' (tied), its own without
+        correlations (diag), one variance (spherical).
 
     References
     ----------
     McLachlan, G. and Peel, D. (2000). Finite Mixture Models. Wiley. Fitted by scikit-learn,
-    seeded.
+    seeded. Tuned by the BIC: Schwarz, G. (1978). Estimating the dimension of a model. Annals of
+    Statistics 6(2), 461-464.
     """
 
     n_components: int = 3
     # Added to the variances: a channel that is absent has none.
     least_variance: float = 1e-3
+    covariance_type: CovarianceType = "full"
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -58,15 +84,68 @@ class GaussianMixtureSurprise:
             warnings.simplefilter("ignore", ConvergenceWarning)
             found = GaussianMixture(
                 self.n_components,
+                covariance_type=self.covariance_type,
                 reg_covar=self.least_variance,
                 random_state=0,
                 max_iter=60,
                 tol=1e-2,
-            ).fit(vectors_of(panel))
-        factors = found.precisions_cholesky_
-        spread = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
-        constant = np.log(found.weights_) + spread - 0.5 * factors.shape[1] * np.log(2 * np.pi)
-        return Mixture(found.means_, factors, constant)
+            ).fit(sampled(vectors_of(panel), MOST_ROWS))
+        factors = _full(found.precisions_cholesky_, self.covariance_type, *found.means_.shape)
+        return Mixture(found.means_, factors, _constants(found.weights_, factors))
+
+    def grid(self) -> tuple["GaussianMixtureSurprise", ...]:
+        """Numbers of components by types of covariance."""
+        return tuple(
+            replace(self, n_components=n, covariance_type=kind)
+            for n in N_COMPONENTS
+            for kind in COVARIANCE_TYPES
+        )
+
+    def criterion(self, model: TrainedModel, panel: Array) -> float:
+        """The BIC of a sample: twice the surprise, and ln n for each free number."""
+        rows = sampled(vectors_of(panel), MOST_ROWS)
+        surprise = float(model.score(rows[None]).sum())
+        return 2 * surprise + self._n_free(rows.shape[1]) * float(np.log(len(rows)))
+
+    def untrained(self, panel: Array) -> "Mixture":
+        """Round components of variance 1 anywhere, as standard normal noise has them."""
+        k, d = self.n_components, panel.shape[2]
+        factors = np.tile(np.eye(d), (k, 1, 1))
+        means = np.random.default_rng(0).standard_normal((k, d))
+        return Mixture(means, factors, _constants(np.full(k, 1 / k), factors))
+
+    def restore_arrays(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> "Mixture":
+        """The model with these means, factors and constants."""
+        means, factors, constants = (
+            arrays[name].astype(float) for name in ("means", "factors", "constants")
+        )
+        return Mixture(means, factors, constants)
+
+    def _n_free(self, d: int) -> int:
+        k = self.n_components
+        of_covariance = {
+            "full": k * d * (d + 1) // 2,
+            "tied": d * (d + 1) // 2,
+            "diag": k * d,
+            "spherical": k,
+        }
+        return of_covariance[self.covariance_type] + k * d + k - 1
+
+
+def _full(factors: Array, kind: CovarianceType, k: int, d: int) -> Array:
+    """Cholesky factors of the precisions as scikit-learn keeps them, all as (k, d, d)."""
+    if kind == "tied":
+        return np.tile(factors, (k, 1, 1))
+    if kind == "diag":
+        return factors[:, :, None] * np.eye(d)
+    return factors[:, None, None] * np.eye(d) if kind == "spherical" else factors
+
+
+def _constants(weights: Array, factors: Array) -> Array:
+    """The logarithm of each component's weighted density at its mean, (k,)."""
+    spread = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+    constants: Array = np.log(weights) + spread - 0.5 * factors.shape[1] * np.log(2 * np.pi)
+    return constants
 
 
 @dataclass(frozen=True)
@@ -83,11 +162,45 @@ class Mixture:
         """Means, factors, constants."""
         return np.concatenate([self.means.ravel(), self.factors.ravel(), self.constants])
 
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Means, factors, constants."""
+        return {"means": self.means, "factors": self.factors, "constants": self.constants}
+
     def score(self, panel: Array) -> Array:
         """Negative log-likelihoods, in units of ln."""
-        steps = panel[:, :, None, :] - self.means
-        whitened = np.einsum("stkd,kde->stke", steps, self.factors)
-        logs = self.constants - 0.5 * (whitened * whitened).sum(axis=3)
+        return by_pieces(self._score, panel, 4 * self.means.size)
+
+    def contributions(self, panel: Array) -> Contributions:
+        """Half the squared Mahalanobis distance to the likeliest component, by feature.
+
+        Of feature j: (x - m)_j (P (x - m))_j / 2, with P the component's precision. It is
+        negative where a feature moved as its correlation with the others lets expect.
+        """
+        steps, whitened, logs = self._of_components(panel)
+        nearest = logs.argmax(axis=2)[:, :, None]
+        step = np.take_along_axis(steps, nearest[..., None], axis=2)[:, :, 0]
+        white = np.take_along_axis(whitened, nearest[..., None], axis=2)[:, :, 0]
+        kind = nearest[:, :, 0]
+        pull = np.einsum("ste,stde->std", white, self.factors[kind])
+        top = np.take_along_axis(logs, nearest, axis=2)
+        others = np.log(np.exp(logs - top).sum(axis=2))
+        total = self.score(panel)
+        return Contributions(
+            total=total,
+            by_feature=0.5 * step * pull + 0.0 * total[:, :, None],
+            rest=-(self.constants[kind] + others) + 0.0 * total,
+            what="improbability (minus ln likelihood) under the usual kinds of bar",
+            rest_what="how rare and how wide the likeliest kind of bar is, and the other kinds",
+        )
+
+    def _score(self, panel: Array) -> Array:
+        logs = self._of_components(panel)[2]
         top = logs.max(axis=2)
         score: Array = -(top + np.log(np.exp(logs - top[:, :, None]).sum(axis=2)))
         return score
+
+    def _of_components(self, panel: Array) -> tuple[Array, Array, Array]:
+        """Steps from each mean, whitened steps, and weighted log-densities (..., k)."""
+        steps = panel[:, :, None, :] - self.means
+        whitened = np.einsum("stkd,kde->stke", steps, self.factors)
+        return steps, whitened, self.constants - 0.5 * (whitened * whitened).sum(axis=3)

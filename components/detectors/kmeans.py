@@ -1,12 +1,27 @@
-"""K-Means: how far a bar lies from the nearest of its instrument's usual kinds of bar."""
+"""K-Means: how far a bar lies from the nearest of the usual kinds of bar."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from components.detectors.base import VECTOR_FEATURES, require_bars, vectors_of
+from components.detectors.base import (
+    VECTOR_FEATURES,
+    Contributions,
+    TrainedModel,
+    require_bars,
+    vectors_of,
+)
 from components.detectors.one_thread import one_thread
-from components.panels import Array
+from components.detectors.sampling import by_pieces, sampled
+from components.panels import Array, Ints
+
+# What tuning chooses from.
+N_CLUSTERS = (4, 6, 8, 12, 16)
+# Rows that a fit learns from, and rows whose silhouette is taken (it compares all pairs).
+MOST_ROWS = 200_000
+MOST_COMPARED = 5_000
 
 
 @dataclass(frozen=True)
@@ -16,7 +31,8 @@ class KMeansDistance:
     References
     ----------
     Lloyd, S. (1982). Least squares quantization in PCM. IEEE Transactions on Information
-    Theory 28(2), 129-137. Fitted by scikit-learn, seeded.
+    Theory 28(2), 129-137. Fitted by scikit-learn, seeded. Tuned by the silhouette: Rousseeuw,
+    P. J. (1987). Silhouettes. Journal of Computational and Applied Mathematics 20, 53-65.
     """
 
     n_clusters: int = 8
@@ -47,9 +63,33 @@ class KMeansDistance:
 
         with one_thread():
             found = KMeans(self.n_clusters, n_init=1, max_iter=50, random_state=0).fit(
-                vectors_of(panel)
+                sampled(vectors_of(panel), MOST_ROWS)
             )
         return Centroids(found.cluster_centers_)
+
+    def grid(self) -> tuple["KMeansDistance", ...]:
+        """Numbers of clusters."""
+        return tuple(replace(self, n_clusters=n) for n in N_CLUSTERS)
+
+    def criterion(self, model: TrainedModel, panel: Array) -> float:
+        """Minus the mean silhouette of a sample, between -1 and 1."""
+        rows = sampled(vectors_of(panel), MOST_COMPARED)
+        kind = _nearest(rows[None], model.arrays()["centroids"].astype(float))[1][0]
+        if len(np.unique(kind)) < 2:
+            return 1.0
+        from sklearn.metrics import silhouette_score
+
+        with one_thread():
+            return -float(silhouette_score(rows, kind))
+
+    def untrained(self, panel: Array) -> "Centroids":
+        """Centroids anywhere, as standard normal noise has them."""
+        shape = (self.n_clusters, panel.shape[2])
+        return Centroids(np.random.default_rng(0).standard_normal(shape))
+
+    def restore_arrays(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> "Centroids":
+        """The model with these centroids."""
+        return Centroids(arrays["centroids"].astype(float))
 
 
 @dataclass(frozen=True)
@@ -64,8 +104,36 @@ class Centroids:
         """The centroids, row by row."""
         return self.centroids.ravel()
 
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """The centroids."""
+        return {"centroids": self.centroids}
+
     def score(self, panel: Array) -> Array:
-        """Distances, in units of the vector's logarithms."""
+        """Distances, in units of the features."""
+        return by_pieces(self._score, panel, 2 * self.centroids.size)
+
+    def contributions(self, panel: Array) -> Contributions:
+        """The squared distance to the nearest centroid, feature by feature."""
+        squares, _ = _nearest(panel, self.centroids)
+        total = squares.sum(axis=2)
+        return Contributions(
+            total=total,
+            by_feature=squares,
+            rest=np.where(np.isnan(total), np.nan, 0.0),
+            what="squared distance to the nearest usual kind of bar",
+            rest_what="",
+        )
+
+    def _score(self, panel: Array) -> Array:
         steps = panel[:, :, None, :] - self.centroids
         score: Array = np.sqrt((steps * steps).sum(axis=3).min(axis=2))
         return score
+
+
+def _nearest(panel: Array, centroids: Array) -> tuple[Array, Ints]:
+    """Squared steps from the nearest centroid (n_series, n_bars, n_features), and its number."""
+    steps = panel[:, :, None, :] - centroids
+    kind = (steps * steps).sum(axis=3).argmin(axis=2)
+    # A feature that is missing leaves no step known.
+    step = panel - centroids[kind] + 0.0 * panel.sum(axis=2, keepdims=True)
+    return step * step, kind
