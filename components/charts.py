@@ -41,7 +41,7 @@ def finding_png(chart: Chart) -> bytes:
         _draw_parts(figure.add_subplot(grid[1, :]), chart)
     _draw_price(figure.add_subplot(grid[0, 0]), chart)
     _draw_scores(figure.add_subplot(grid[0, 1]), chart)
-    return _png(figure)
+    return png(figure)
 
 
 def rate_png(years: Sequence[int], realised: Sequence[float], stated: Sequence[float]) -> bytes:
@@ -63,8 +63,8 @@ def rate_png(years: Sequence[int], realised: Sequence[float], stated: Sequence[f
     axes.set_ylabel("alerts per instrument\nand year", fontsize=8, color=INK)
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper right", labelcolor=INK)
     axes.margins(y=0.25)
-    _plain(axes)
-    return _png(figure)
+    plain(axes)
+    return png(figure)
 
 
 def compared_png(
@@ -85,8 +85,8 @@ def compared_png(
     figure.legend(
         frameon=False, fontsize=8, ncols=len(measured), loc="outside upper left", labelcolor=INK
     )
-    _plain(axes)
-    return _png(figure)
+    plain(axes)
+    return png(figure)
 
 
 def intervals_png(
@@ -105,16 +105,16 @@ def intervals_png(
     axes.set_yticks(places, list(names))
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlabel(unit, fontsize=8, color=INK, parse_math=False)
-    _plain(axes)
+    plain(axes)
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color="#E8ECF0", linewidth=0.7)
-    return _png(figure)
+    return png(figure)
 
 
 def _draw_price(axes: Axes, chart: Chart) -> None:
     n = len(chart.ts)
     axes.set_title("Close, with the range from low to high", **TITLE)
-    _plain(axes)
+    plain(axes)
     if not n:
         _say(axes, "no bars to show")
         return
@@ -195,7 +195,7 @@ def _draw_scores(axes: Axes, chart: Chart) -> None:
     axes.set_title(
         f"Size of its last {len(past):,} moves" if len(past) else "Its past moves", **TITLE
     )
-    _plain(axes)
+    plain(axes)
     if not len(past):
         _say(axes, "no past moves yet")
         return
@@ -231,7 +231,8 @@ def _mark_score(axes: Axes, score: float, beyond: float, n_past: int, middle: fl
     )
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Leave out the frame; faint lines behind."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(labelsize=8, colors=INK, length=2.5)
@@ -245,7 +246,8 @@ def _say(axes: Axes, words: str) -> None:
     axes.set_yticks([])
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The picture's bytes, without dates and names of software."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata=NO_METADATA)
     return stream.getvalue()

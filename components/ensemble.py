@@ -16,12 +16,16 @@ from components.calibration import Calibration, KeptRate, Reference, calibration
 from components.carried import State, named, scoped
 from components.consensus import LEVELS, Poll, quorum_of
 from components.detectors import DETECTORS
-from components.detectors.base import Model, OwnHistoryDetector
+from components.detectors.base import Model, OwnHistoryDetector, TrainableDetector
 from components.errors import SettingsError, UnknownName
 from components.features import FEATURES, price
 from components.features.channels import VECTOR, Channelled, Channels, vectors
+from components.features.columns import Columns
+from components.model_files import to_files
 from components.panels import FIELDS, Array, CandlePanel, Flags, Ints
 from components.refitted import OwnPast, Refitted
+from components.trained import Trained
+from components.trained_seat import Seen, TrainedSeat
 
 # Counted up whenever the judgement's arithmetic changes: older snapshots are then rebuilt.
 ARITHMETIC = 3
@@ -55,7 +59,8 @@ class Judged:
     LOW, MEDIUM, HIGH; ``votes`` of ``voters`` have a p of at most ``vote_p``; ``scale`` the
     volatility of log returns known before the bar, a fraction; ``market_part`` the share of the
     return ``move`` that the market explains, a fraction, and ``residual_p`` the p-value of the
-    rest; ``channels`` (6, n_series, n_bars) the vector's channels in their units.
+    rest; ``channels`` (6, n_series, n_bars) the vector's channels in their units; ``seen`` what
+    the trained model saw, where there is one.
     """
 
     panel: CandlePanel
@@ -77,6 +82,7 @@ class Judged:
     market_part: Array
     residual_p: Array
     channels: Array
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True)
@@ -91,21 +97,31 @@ class Ensemble:
         Alerts accepted per instrument and year, true or false.
     quorum : int
         Independent votes that make an alert; a single detector alerts by itself.
+    trained : Trained
+        A trained model that judges beside the detectors, or alone where none is named. It
+        abstains on the bars that its training saw.
     """
 
     detectors: tuple[str, ...]
     alerts_per_year: float
     quorum: int = 2
+    trained: Trained | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.detectors if name not in DETECTORS]
         if unknown:
             raise UnknownName("detector", unknown[0], list(DETECTORS))
-        if not self.detectors:
+        unlearned = [name for name in self.detectors if _needs_training(name)]
+        if unlearned:
+            raise SettingsError(
+                f"TREMOR_DETECTORS: {unlearned[0]} judges nothing untrained. Leave it out, run "
+                f"`python main.py train {unlearned[0]}`, and promote the model."
+            )
+        if not self.seats:
             raise SettingsError("TREMOR_DETECTORS names no detector.")
         if not 1 <= self.quorum <= len(LEVELS):
             raise SettingsError(f"TREMOR_QUORUM={self.quorum} is not 1, 2 or 3 votes.")
-        if 1 < len(self.detectors) < self.quorum:
+        if 1 < len(self.seats) < self.quorum:
             raise SettingsError(
                 f"TREMOR_QUORUM={self.quorum} votes cannot be cast by {len(self.detectors)} "
                 "detectors. Name more in TREMOR_DETECTORS."
@@ -113,10 +129,15 @@ class Ensemble:
 
     @property
     def name(self) -> str:
-        """The detectors' names, joined: the ``judge`` of a verdict."""
-        is_usual = self._is_alone or self.quorum == quorum_of(len(self.detectors))
+        """The views' names, joined: the ``judge`` of a verdict."""
+        is_usual = self._is_alone or self.quorum == quorum_of(len(self.seats))
         votes = "" if is_usual else f"@{self.quorum}"
-        return "+".join(self.detectors) + votes
+        return "+".join(self.seats) + votes
+
+    @property
+    def seats(self) -> tuple[str, ...]:
+        """The names of all views: the detectors', then the trained model's."""
+        return self.detectors + ((self.trained.name,) if self.trained else ())
 
     @cached_property
     def fingerprint(self) -> str:
@@ -128,6 +149,8 @@ class Ensemble:
             (Channels(), CHANNEL, OwnPast(), VIEW, Poll(), VOTE, ALONE, REACH, KeptRate()),
             [(name, DETECTORS[name], calibration_of(name)) for name in self.detectors],
         ]
+        if self.trained:
+            parts.append(sorted(to_files(self.trained).items()))
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     @property
@@ -168,16 +191,19 @@ class Ensemble:
             "n_bars": np.zeros(n_series, dtype=np.int64),
         }
         state.update(named(Channels().start(n_series), "channels"))
+        state.update(named(self._features_asked.start(n_series), "columns"))
         for channel in self._ranked_channels:
             state.update(named(CHANNEL.start(n_series), f"p.{channel}"))
         if self._learners:
             state.update(named(OwnPast().start(n_series), "past"))
         for seat, detector in self._learners.items():
             state.update(named(Refitted(detector).start(n_series), f"model.{seat}"))
+        if self._seat:
+            state.update(named(self._seat.start(n_series), "trained"))
         for seat, calibration in enumerate(self._calibrations):
             state.update(named(calibration.start(n_series), f"view.{seat}"))
         if not self._is_alone:
-            state.update(named(Poll().start(n_series, len(self.detectors)), "poll"))
+            state.update(named(Poll().start(n_series, len(self.seats)), "poll"))
             for votes in LEVELS:
                 state.update(named(VOTE.start(n_series), f"vote.{votes}"))
         state.update(named(KeptRate().start(n_series), "rate"))
@@ -197,7 +223,8 @@ class Ensemble:
         """
         after = dict(state)
         channelled, columns = self._columns(state, after, panel)
-        score, p, n_reference = self._views(state, after, panel, channelled, columns)
+        seen = self._seen(state, after, panel, columns)
+        score, p, n_reference = self._views(state, after, panel, channelled, columns, seen)
         before = state["n_bars"].astype(np.int64)[:, None] + np.cumsum(panel.is_bar, axis=1) - 1
         votes_p, cast_at, weight = self._votes(state, after, p, before, channelled.regime)
         quorum = 1 if self._is_alone else self.quorum
@@ -239,17 +266,33 @@ class Ensemble:
             market_part=np.expm1(channelled.market_part),
             residual_p=columns["residual_p"],
             channels=np.stack([channelled.columns[name] for name in VECTOR]),
+            seen=seen,
         )
+
+    def _seen(
+        self,
+        state: State,
+        after: dict[str, npt.NDArray[np.generic]],
+        panel: CandlePanel,
+        columns: dict[str, Array],
+    ) -> Seen | None:
+        """What the trained model makes of the bars, where there is one."""
+        if not (self._seat and self.trained):
+            return None
+        x = np.stack([columns[name] for name in self.trained.features], axis=2)
+        carried, seen = self._seat.run(scoped(state, "trained"), panel, x)
+        after.update(named(carried, "trained"))
+        return seen
 
     def _columns(
         self, state: State, after: dict[str, npt.NDArray[np.generic]], panel: CandlePanel
     ) -> tuple[Channelled, dict[str, Array]]:
         """Everything that a detector can ask for by name."""
         close = state["channels.close"].astype(float)
-        wanted = {"body"} | {f for name in self.detectors for f in _features(name)}
-        columns = {name: FEATURES[name](panel, close) for name in FEATURES if name in wanted}
         carried, channelled = Channels().run(scoped(state, "channels"), panel)
         after.update(named(carried, "channels"))
+        held, columns = self._features_asked.run(scoped(state, "columns"), panel, close, channelled)
+        after.update(named(held, "columns"))
         columns.update(channelled.columns)
         for channel in self._ranked_channels:
             z = columns[f"{channel}_z"]
@@ -266,6 +309,7 @@ class Ensemble:
         panel: CandlePanel,
         channelled: Channelled,
         columns: dict[str, Array],
+        seen: Seen | None,
     ) -> tuple[Array, Array, Ints]:
         """Score and p-value of each detector, and the number of scores behind it."""
         vector, past = np.empty((*panel.ts.shape, 0)), scoped(state, "past")
@@ -274,9 +318,11 @@ class Ensemble:
             after.update(named(OwnPast().run(past, vector), "past"))
         scores, ps, references = [], [], []
         for seat, (name, calibration) in enumerate(
-            zip(self.detectors, self._calibrations, strict=True)
+            zip(self.seats, self._calibrations, strict=True)
         ):
-            if seat in self._learners:
+            if seen and seat == len(self.detectors):
+                score = seen.score
+            elif seat in self._learners:
                 learner, own = Refitted(self._learners[seat]), f"model.{seat}"
                 model, score = learner.run(scoped(state, own), past, vector, panel.symbols)
                 after.update(named(model, own))
@@ -317,7 +363,11 @@ class Ensemble:
 
     @property
     def _is_alone(self) -> bool:
-        return len(self.detectors) == 1
+        return len(self.seats) == 1
+
+    @cached_property
+    def _seat(self) -> TrainedSeat | None:
+        return TrainedSeat(self.trained) if self.trained else None
 
     @cached_property
     def _learners(self) -> dict[int, OwnHistoryDetector]:
@@ -336,7 +386,7 @@ class Ensemble:
     @cached_property
     def _calibrations(self) -> tuple[Calibration, ...]:
         ranked = ALONE if self._is_alone else VIEW
-        return tuple(calibration_of(name, ranked) for name in self.detectors)
+        return tuple(calibration_of(name, ranked) for name in self.seats)
 
     @cached_property
     def _ranked_channels(self) -> tuple[str, ...]:
@@ -345,17 +395,31 @@ class Ensemble:
         every = [name.removesuffix("_z") for name in (*VECTOR, "excursion_z")]
         return tuple(c for c in every if c in asked or c == "residual")
 
+    @cached_property
+    def _features_asked(self) -> Columns:
+        """The features of the views that learn nothing, and of the trained model.
+
+        Those that learn from the instrument's own past are given the vector.
+        """
+        asked = {f for seat in self._models for f in _features(self.detectors[seat])}
+        asked |= set(self.trained.features if self.trained else ())
+        return Columns(tuple(name for name in FEATURES if name in asked or name == "body"))
+
     @property
     def _own_rule(self) -> float | None:
         return self._calibrations[0].threshold if self._is_alone else None
 
     @property
     def _before_poll(self) -> int:
+        # The trained model joins when its own time has come: the others do not wait for it.
         return max(self._before_p(seat) for seat in range(len(self.detectors)))
 
     def _before_p(self, seat: int) -> int:
-        """Bars before the first p-value of a detector."""
-        name, calibration = self.detectors[seat], self._calibrations[seat]
+        """Bars before the first p-value of a view."""
+        calibration = self._calibrations[seat]
+        if self.trained and seat == len(self.detectors):
+            return Channels().warm_up + self.trained.context + calibration.min_reference
+        name = self.detectors[seat]
         asked = set(_features(name))
         before = DETECTORS[name].min_bars - 1
         if seat in self._learners:
@@ -365,6 +429,11 @@ class Ensemble:
         elif any(f.endswith("_z") for f in asked):
             before += Channels().warm_up
         return before + calibration.min_reference
+
+
+def _needs_training(name: str) -> bool:
+    detector = DETECTORS[name]
+    return isinstance(detector, TrainableDetector) and not isinstance(detector, OwnHistoryDetector)
 
 
 def _features(name: str) -> tuple[str, ...]:
@@ -400,7 +469,7 @@ def _whole(weights: Array) -> Ints:
 
 def warm() -> None:
     """Compile every scan, so that an image holds them ready."""
-    ensemble = Ensemble(tuple(DETECTORS), 4)
+    ensemble = Ensemble(tuple(name for name in DETECTORS if not _needs_training(name)), 4)
     panel = CandlePanel(("A",), np.full((1, 1), NEVER), np.full((1, 1, len(FIELDS)), np.nan))
     ensemble.run(ensemble.start(1), panel, np.full(1, 0.01))
 

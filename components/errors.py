@@ -91,6 +91,10 @@ class WriteOnceError(LakeError):
     """An object that is written once exists already with other bytes."""
 
 
+class ModelError(TremorError):
+    """A trained model that cannot be found, read or used; the sentence goes on from its name."""
+
+
 class ChannelError(TremorError):
     """A message could not be delivered; ``retryable`` says whether another try may help."""
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components import precedents, reasons, similar, stances
+from components import contributions, precedents, reasons, similar, stances
 from components.reasons import AMPLITUDE, signed
-from components.records import Chart, Finding
+from components.records import Chart, Finding, Part
 from components.words import moment, number, price, share
 
 N_CHARTED = 120
@@ -46,6 +46,8 @@ class Evidence:
         Bars of this instrument in a year, to say how often such a bar is met.
     labelled : str
         What a person found its last alert to be, as a sentence.
+    parts : tuple of Part
+        What made a trained model's score, the largest first.
     """
 
     candles: pd.DataFrame
@@ -56,6 +58,7 @@ class Evidence:
     n_others: int = 0
     bars_per_year: float = 252.0
     labelled: str = ""
+    parts: tuple[Part, ...] = ()
 
     @property
     def is_baseline(self) -> bool:
@@ -101,6 +104,7 @@ def explain(verdict: Mapping[str, Any], evidence: Evidence) -> Finding:
         reasons.within(found.body, z["body_z"], z["return_z"]),
         reasons.activity(bars, z["volume_z"], z["range_z"]),
         stances.in_words(views, number(verdict.get("votes")), found.level),
+        contributions.made_of(evidence.parts),
         reasons.event(bars),
         reasons.gap(bars),
         precedents.looked_alike(alike.named, interval),
@@ -120,6 +124,7 @@ def explain(verdict: Mapping[str, Any], evidence: Evidence) -> Finding:
         similar=alike.named,
         followed=alike.followed,
         n_alike=alike.n_alike,
+        parts=evidence.parts,
     )
 
 

@@ -115,6 +115,23 @@ class View:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What one feature added to a trained model's score of a bar: ``part`` of ``total``.
+
+    ``value`` is the feature's own, in ``unit``; the feature "" is what belongs to none of them.
+    ``what`` says what the total is.
+    """
+
+    view: str
+    feature: str
+    value: float
+    unit: str
+    part: float
+    total: float
+    what: str
+
+
+@dataclass(frozen=True)
 class SimilarBar:
     """An earlier bar that looked alike; ``move`` is its return."""
 
@@ -149,7 +166,8 @@ class Finding:
     among the ``n_reference`` bars before it, 1 for the largest; ``market`` the median return
     of the other instruments, NaN when there are none. ``market_part`` and ``own_part`` sum
     to ``move``; ``residual_p`` is the p-value of the own part alone. ``followed`` is measured
-    over the ``n_alike`` most similar bars, of which ``similar`` names the first.
+    over the ``n_alike`` most similar bars, of which ``similar`` names the first. ``parts`` say
+    what made a trained model's score, the largest first.
     """
 
     symbol: str
@@ -173,6 +191,7 @@ class Finding:
     similar: tuple[SimilarBar, ...] = ()
     followed: tuple[Followed, ...] = ()
     n_alike: int = 0
+    parts: tuple[Part, ...] = ()
 
 
 # Of instruments that only moved with the market so many are explained.
@@ -231,7 +250,11 @@ class Message:
 
 @dataclass
 class RunSummary:
-    """What a run did, in numbers; ``exit_code`` as the command line returns it."""
+    """What a run did, in numbers; ``exit_code`` as the command line returns it.
+
+    ``degraded`` says, a sentence each, what the run had to do without; ``model_bins``
+    (n_columns, n_bins) are the recent bars of all judged instruments as a trained model saw them.
+    """
 
     id: str
     command: str
@@ -244,6 +267,8 @@ class RunSummary:
     failures: list[Failure] = field(default_factory=list)
     undelivered: list[str] = field(default_factory=list)
     unreachable_in_a_row: int = 0
+    degraded: list[str] = field(default_factory=list)
+    model_bins: Any = None
     seconds: dict[str, float] = field(default_factory=dict)
     hashes: list[str] = field(default_factory=list)
     report: str = ""
@@ -273,6 +298,7 @@ def _finding(raw: dict[str, Any]) -> Finding:
     views = tuple(View(**_numbers(each)) for each in raw.pop("views", ()))
     similar = tuple(SimilarBar(**_numbers(each)) for each in raw.pop("similar", ()))
     followed = tuple(Followed(**_numbers(each)) for each in raw.pop("followed", ()))
+    made_of = tuple(Part(**_numbers(each)) for each in raw.pop("parts", ()))
     return Finding(
         **_numbers(raw),
         reasons=reasons,
@@ -280,6 +306,7 @@ def _finding(raw: dict[str, Any]) -> Finding:
         views=views,
         similar=similar,
         followed=followed,
+        parts=made_of,
     )
 
 

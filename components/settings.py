@@ -91,6 +91,17 @@ class Settings(BaseSettings):
     )
 
     detectors: Names = Field(ENSEMBLE, description="Who judges: names from the registry.")
+    model: str = Field(
+        "champion",
+        pattern="^([a-z][a-z_]{0,40}|[1-9][0-9]{0,8})$",
+        description=(
+            "The trained model that judges beside the detectors: an alias or a version of the "
+            "registry. `none`: no trained model."
+        ),
+    )
+    mlflow_url: str = Field(
+        "", description="An MLflow server that keeps models. Unset: a database under `var/mlflow`."
+    )
     quorum: int = Field(
         2, ge=1, le=3, description="Independent votes that make an alert: 2 is MEDIUM, 3 HIGH."
     )
@@ -259,6 +270,7 @@ class Settings(BaseSettings):
         "binance_api_url",
         "polygon_url",
         "polygon_flat_url",
+        "mlflow_url",
     )
     @classmethod
     def _without_secrets(cls, value: str) -> str:

@@ -15,7 +15,18 @@ NAMES: Mapping[str, str] = {
     "kmeans": "K-Means",
     "gmm": "GMM",
     "isolation_forest": "Isolation Forest",
+    "lstm_autoencoder": "LSTM autoencoder",
+    "mahalanobis": "Mahalanobis distance",
+    "pca": "PCA",
 }
+
+
+def shown(name: str) -> str:
+    """A view's name as a reader knows it: ``K-Means``, ``K-Means (version 3)``."""
+    bare, _, version = name.partition("@")
+    told = NAMES.get(bare, bare.replace("_", " "))
+    return f"{told} (version {version})" if version else told
+
 
 # The other views leave a channel out that a bar does not have; these cannot.
 NEEDS_VOLUME = frozenset({"pump"})
@@ -54,14 +65,13 @@ def _stance(
     channels: Mapping[str, Any],
     n_bars: int,
 ) -> View:
-    shown = NAMES.get(name, name.replace("_", " "))
     p = math.nan if row is None else number(row.get("p"))
     if math.isfinite(p) and math.isfinite(rate):
-        return View(shown, "voted" if p <= rate else "against", p)
+        return View(shown(name), "voted" if p <= rate else "against", p)
     if row is not None:
         n_past = number(row.get("n_reference"))
-        return View(shown, "abstained", why="" if math.isnan(n_past) else _only(n_past))
-    return View(shown, "abstained", why=_why(name, channels, n_bars))
+        return View(shown(name), "abstained", why="" if math.isnan(n_past) else _only(n_past))
+    return View(shown(name), "abstained", why=_why(name, channels, n_bars))
 
 
 def _why(name: str, channels: Mapping[str, Any], n_bars: int) -> str:

@@ -203,8 +203,84 @@ CHANNELS = Table(
     versioned=True,
 )
 
+# The features of a bar, a column a feature of the registry; ``version`` names the arithmetic, and
+# known_at is when the last of what they are made from became known. A new feature is added to the
+# stored table when it is next opened; rows that are older hold NULL in it.
+_FEATURES = (
+    "body",
+    "return",
+    "log_return",
+    "gap",
+    "volatility",
+    "price_range",
+    "low_range",
+    "bar_range",
+    "price_amplitude",
+    "volume_ratio",
+    "volatility_ratio",
+    "return_std",
+    "vwap_distance",
+    "dollar_volume_z",
+    "adjusted_volume",
+    "market_relative_return",
+    "market_relative_volume",
+    "return_z",
+    "gap_z",
+    "body_z",
+    "residual_z",
+    "range_z",
+    "volume_z",
+    "excursion_z",
+    "return_vector",
+    "gap_vector",
+    "body_vector",
+    "residual_vector",
+    "range_vector",
+    "volume_vector",
+)
+FEATURE_VALUES = Table(
+    "features",
+    {**_BAR, "version": "text", **dict.fromkeys(_FEATURES, "float"), "known_at": "timestamp"},
+    ("symbol", "interval", "ts", "version", "known_at"),
+    versioned=True,
+)
+
+# What each feature added to a trained model's score of an unusual bar: ``part`` of ``total``, in
+# the words of ``what``; ``value`` is the feature's own. The feature "" is what belongs to none.
+CONTRIBUTIONS = Table(
+    "contributions",
+    {
+        **_BAR,
+        "detector": "text",
+        "feature": "text",
+        "value": "float",
+        "part": "float",
+        "total": "float",
+        "what": "text",
+        "known_at": "timestamp",
+    },
+    ("symbol", "interval", "ts", "detector", "feature", "known_at"),
+    versioned=True,
+)
+
+# How far the recent bars that a trained model saw lie from those of its training: the population
+# stability index of each feature and of "score", over ``n_bars`` bars (weights added up).
+DRIFT = Table(
+    "drift",
+    {
+        "detector": "text",
+        "interval": "text",
+        "name": "text",
+        "stability": "float",
+        "n_bars": "float",
+        "known_at": "timestamp",
+    },
+    ("detector", "interval", "name", "known_at"),
+)
+
 # The median return of the watched instruments of one calendar at one bar, judged as if it were
-# an instrument. The first value stays: an instrument that comes late does not change it.
+# an instrument; ``volume`` is their median ln(volume / mean of the 10 earlier volumes). The first
+# value stays: an instrument that comes late does not change it.
 MARKET = Table(
     "market",
     {
@@ -212,6 +288,7 @@ MARKET = Table(
         "interval": "text",
         "ts": "timestamp",
         "return": "float",
+        "volume": "float",
         "n_instruments": "int",
         "z": "float",
         "p": "float",
@@ -307,6 +384,7 @@ TABLES = (
     RAW_OBJECTS,
     SCORES,
     CHANNELS,
+    FEATURE_VALUES,
     VERDICTS,
     MARKET,
     ALERTS,

@@ -69,6 +69,36 @@ def channel_rows(judged: Judged, interval: str, known_at: pd.Timestamp) -> pd.Da
     return pd.DataFrame({**_bar_columns(judged.panel, series, bars, interval, known_at), **found})
 
 
+def contribution_rows(judged: Judged, interval: str, known_at: pd.Timestamp) -> pd.DataFrame:
+    """What each feature added to a trained model's score of the anomalies, as rows.
+
+    One row a bar and feature, and one with the feature "" for what belongs to none.
+    """
+    if judged.seen is None or (found := judged.seen.contributions(judged.is_anomaly)) is None:
+        return pd.DataFrame()
+    series, bars, x, made = found
+    names = (*judged.seen.trained.features, "")
+    n = len(names)
+    parts = np.concatenate([made.by_feature[:, 0], made.rest], axis=1)
+    values = np.concatenate([x, np.full((len(x), 1), np.nan)], axis=1)
+    where = np.repeat(np.arange(len(series)), n)
+    return pd.DataFrame(
+        {
+            **_bar_columns(judged.panel, series[where], bars[where], interval, known_at),
+            "detector": judged.seen.trained.name,
+            "feature": np.tile(np.array(names, dtype=object), len(series)),
+            "value": values.ravel(),
+            "part": parts.ravel(),
+            "total": np.repeat(made.total[:, 0], n),
+            "what": np.where(
+                np.tile(np.array(names, dtype=object), len(series)) == "",
+                made.rest_what,
+                made.what,
+            ),
+        }
+    )
+
+
 def _bar_columns(
     panel: CandlePanel,
     series: npt.NDArray[np.intp],

@@ -16,15 +16,17 @@ from components import logs
 from components.channels import Channel, open_channel
 from components.embedded import open_embedded
 from components.ensemble import Ensemble
-from components.errors import SettingsError
+from components.errors import ModelError, SettingsError
 from components.lake import Lake
 from components.records import RunSummary, run_id
+from components.registry import Registry
 from components.scratch import scratch_lake, scratch_warehouse
 from components.sessions import Calendars
 from components.settings import WATCH_LISTS, Settings
 from components.sources import open_source
 from components.sources.base import Source, check_symbol
 from components.steps.parts import Parts, Progress, Watch, unseen
+from components.trained import unfit
 from components.warehouse import Warehouse
 
 log = logging.getLogger("tremor")
@@ -63,6 +65,8 @@ def open_parts(
         run_id(command, settings.interval, as_of), command, as_of.floor("s"), started_at=_clock()
     )
     logs.name_run(run.id)
+    if source.traits.kind == "candles" and command not in OF_MODELS:
+        ensemble = with_champion(settings, ensemble, run)
     lake = Lake(settings.lake_root, settings.timeout_s)
     report = f"{settings.lake_root}/runs/{run.id}/report.html"
     channels = () if reads_only else channels_of(settings, report)
@@ -104,6 +108,41 @@ def open_parts(
             progress=progress,
             is_dry=is_dry,
         )
+
+
+def registry_of(settings: Settings) -> Registry:
+    """The registry of trained models for the interval; nothing is opened yet."""
+    return Registry(settings.mlflow_url, settings.state_dir / "mlflow", settings.interval)
+
+
+# What is made or chosen by these is a model itself: none has to judge meanwhile.
+OF_MODELS = ("train", "models")
+
+
+def with_champion(settings: Settings, ensemble: Ensemble, run: RunSummary) -> Ensemble:
+    """The ensemble with the trained model that the settings name beside its detectors.
+
+    A model that cannot be had, or does not fit, is refused: the run goes on without it and says
+    so. A detector that was named to judge alone goes on judging alone.
+    """
+    registry = registry_of(settings)
+    if settings.model == "none" or len(ensemble.detectors) < 2 or not registry.is_there:
+        return ensemble
+    trained, which = None, f"the {settings.model} of {registry.name}"
+    try:
+        trained = registry.load(settings.model)
+        reason = unfit(trained, settings.interval) if trained else "is not there"
+    except ModelError as error:
+        which, reason = "", str(error)
+    if trained and not reason:
+        return replace(ensemble, trained=trained)
+    if trained or not (settings.model == "champion" and reason == "is not there"):
+        run.degraded.append(
+            f"no trained model judges: {which} {reason}. The untrained default judges; see "
+            "`python main.py models list`, or set TREMOR_MODEL=none"
+        )
+        log.warning("%s", run.degraded[-1])
+    return ensemble
 
 
 @contextmanager

@@ -18,12 +18,16 @@ MAX_NOTES = 60
 
 LONGEST_SUBJECT = 140
 
-ORDER = {"market": 0, "anomaly": 1, "correction": 2, "data": 3}
+ORDER = {"market": 0, "anomaly": 1, "correction": 2, "data": 3, "model": 4}
+
+# These end with the trouble: nobody asks for silence about them.
+TROUBLES = ("data", "model")
 ALSO = {
     "market": "more market-wide day",
     "anomaly": "more alert",
     "correction": "correction",
     "data": "data trouble",
+    "model": "model trouble",
 }
 
 # What a reader takes in at a glance: what happened, how rare it is, whose move it was.
@@ -63,7 +67,7 @@ def date_of(message: Message) -> str:
 def _also(rest: tuple[Alert, ...]) -> str:
     kinds = [alert.kind for alert in rest]
     told = [
-        "data trouble" if kind == "data" else counted(kinds.count(kind), ALSO[kind])
+        ALSO[kind] if kind in TROUBLES else counted(kinds.count(kind), ALSO[kind])
         for kind in ORDER
         if kind in kinds
     ]
@@ -155,8 +159,8 @@ def _alert_lines(alert: Alert, n_cards: int) -> list[str]:
     lines += _listed("Also unusual:", alert, alert.told_apart[n_cards:])
     lines += _listed("Moved with the market:", alert, alert.folded)
     lines += notes if alert.kind != "market" else []
-    # Silence about the market is asked for by hand; data trouble ends with the trouble.
-    if alert.kind != "data":
+    # Silence about the market is asked for by hand.
+    if alert.kind not in TROUBLES:
         command = f"python main.py alerts acknowledge {clean(alert.id)}"
         lines.append(f"To acknowledge: {command} (or: snooze, label)")
     return [*lines, ""]

@@ -14,7 +14,7 @@ import requests
 from components.channels import render
 from components.channels.email import is_loopback
 from components.errors import ChannelError, SettingsError
-from components.records import Alert, Finding, Followed, Message, SimilarBar, View
+from components.records import Alert, Finding, Followed, Message, Part, SimilarBar, View
 from components.words import clean, level_word
 
 # Slack cuts a text at 40 000 characters and advises 4 000.
@@ -168,10 +168,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "views": [_record(view) for view in finding.views],
         "similar": [_record(bar) for bar in finding.similar],
         "followed": [_record(span) for span in finding.followed],
+        "parts": [_record(part) for part in finding.parts],
     }
 
 
-def _record(record: View | SimilarBar | Followed) -> dict[str, Any]:
+def _record(record: View | SimilarBar | Followed | Part) -> dict[str, Any]:
     return {k: _number(v) if isinstance(v, float) else v for k, v in asdict(record).items()}
 
 

@@ -306,6 +306,145 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
     return 0
 
 
+DetectorArgument = Annotated[
+    str,
+    typer.Argument(
+        help="kmeans, gmm, isolation_forest, lstm_autoencoder, pca or mahalanobis.",
+        show_default=True,
+    ),
+]
+SharedSeed = Annotated[int, typer.Option(min=0, max=2**31, help="Of plants and draws.")]
+Rounds = Annotated[int, typer.Option(min=1, max=100, help="Panels planted, each otherwise.")]
+
+
+@app.command()
+def train(  # noqa: PLR0913 - each option of a command is an argument
+    detector: DetectorArgument = "gmm",
+    *,
+    since: Annotated[str | None, typer.Option(help="Leave out candles before this day.")] = None,
+    share: Annotated[
+        float, typer.Option(min=0.1, max=0.95, help="Of all bars, before the cut in time.")
+    ] = 0.7,
+    features: Annotated[
+        str | None, typer.Option(help="Names of features, comma-separated. Default: the channels.")
+    ] = None,
+    per_symbol: Annotated[
+        bool, typer.Option("--per-symbol", help="A model for each instrument, not one for all.")
+    ] = False,
+    fixed: Annotated[
+        bool, typer.Option("--fixed", help="No tuning: the detector's own numbers.")
+    ] = False,
+    seed: SharedSeed = 0,
+    rounds: Rounds = 3,
+    symbols: SymbolsOption = None,
+    interval: IntervalOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Train a detector on the candles held, and register it as challenger; nobody is told.
+
+    It is held against the plain z-score, an untrained twin and the champion, on later time.
+    Example: python main.py train kmeans --since 2015-01-01
+    """
+    from components.entrypoints import training
+
+    chosen = {
+        "features": [n.strip() for n in (features or "").split(",") if n.strip()],
+        "per_symbol": per_symbol,
+        "fixed": fixed,
+    }
+    settings = _settings(symbols=symbols, interval=interval)
+    wanted = _wanted(settings, since, seed, share=share, rounds=rounds)
+    with _reading(settings, "train") as parts:
+        outcome = training.trained(parts, settings, wanted, detector, chosen)
+    typer.echo(training.outcome_json(outcome) if as_json else training.in_words(outcome))
+    return 0
+
+
+models = typer.Typer(help="List trained models, compare them, promote one, or go back.")
+app.add_typer(models, name="models")
+
+
+@models.command("list")
+def list_models(interval: IntervalOption = None, as_json: JsonOption = False) -> int:
+    """List the registered models, newest first.
+
+    Example: python main.py models list
+    """
+    from components.entrypoints import training
+
+    _show({"models": training.listed(_settings(interval=interval))}, as_json)
+    return 0
+
+
+@models.command()
+def compare(
+    versions: Annotated[
+        list[str] | None, typer.Argument(help="Versions or aliases. Default: both aliases.")
+    ] = None,
+    interval: IntervalOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Show the figures of models side by side.
+
+    Example: python main.py models compare champion 7
+    """
+    from components.entrypoints import training
+
+    _show({"figures": training.compared(_settings(interval=interval), versions or [])}, as_json)
+    return 0
+
+
+@models.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="A version or alias.")] = "challenger",
+    seed: SharedSeed = 0,
+    rounds: Rounds = 3,
+    symbols: SymbolsOption = None,
+    interval: IntervalOption = None,
+) -> int:
+    """Let a model judge, when it has earned it on time that its training did not see.
+
+    Example: python main.py models promote challenger
+    """
+    from components.entrypoints import training
+
+    settings = _settings(symbols=symbols, interval=interval)
+    wanted = _wanted(settings, None, seed, rounds=rounds)
+    with _reading(settings, "models") as parts:
+        training.promoted(parts, settings, version, wanted, typer.echo)
+    return 0
+
+
+@models.command()
+def rollback(interval: IntervalOption = None) -> int:
+    """Make the champion before this one champion again.
+
+    Example: python main.py models rollback
+    """
+    from components.wiring import registry_of
+
+    registry = registry_of(_settings(interval=interval))
+    typer.echo(f"version {registry.roll_back()} is the champion of {registry.name} again")
+    return 0
+
+
+def _wanted(
+    settings: "Settings", since: str | None, seed: int, share: float = 0.7, rounds: int = 1
+) -> Any:
+    from components.steps.evaluate import Chosen
+    from components.steps.train import Wanted
+
+    start = None if since is None else _past(_instant(since, "--since"), "--since")
+    return Wanted(Chosen(settings.symbols, start, seed=seed), share, rounds)
+
+
+def _reading(settings: "Settings", command: str) -> Any:
+    from components.wiring import open_parts
+
+    now = _instant(None, "now")
+    return open_parts(settings, now, command=command, reads_only=True, progress=_progress)
+
+
 alerts = typer.Typer(help="List alerts, show one, and say what you make of it.")
 app.add_typer(alerts, name="alerts")
 

@@ -1,5 +1,6 @@
 """What a method told of each bar of some instruments, and the methods themselves."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -40,7 +41,7 @@ class Told:
 
     ``surprise`` ranks bars by oddness, NaN where undecided; ``level`` counts votes; ``move``
     is the return and ``scale`` the volatility known before the bar, both fractions;
-    ``per_year`` (n_series,) the bars of a year.
+    ``per_year`` (n_series,) the bars of a year; ``alerts_per_year`` what was stated.
     """
 
     symbols: tuple[str, ...]
@@ -51,6 +52,11 @@ class Told:
     move: Array
     scale: Array
     per_year: Array
+    alerts_per_year: float = math.nan
+
+    def alerts_per_bar(self) -> Array:
+        """The stated share of bars that may alert, (n_series,)."""
+        return self.alerts_per_year / self.per_year
 
     @property
     def is_decided(self) -> Flags:
@@ -96,12 +102,16 @@ def tell(
 
 
 def with_market(candles: pd.DataFrame, calendars: Calendars) -> pd.DataFrame:
-    """Add ``market``: the median return of the instruments of the same calendar at the bar."""
+    """Add ``market`` and ``market_volume``: what the instruments of the same calendar did."""
     calendar = candles["symbol"].map({s: calendars.of(s) for s in candles["symbol"].unique()})
     parts = []
     for _, rows in candles.groupby(calendar, sort=True):
-        market = market_returns(rows).set_index("ts")["return"]
-        parts.append(rows.assign(market=rows["ts"].map(market).astype(float)))
+        market = market_returns(rows).set_index("ts")
+        did = {
+            "market": rows["ts"].map(market["return"]).astype(float),
+            "market_volume": rows["ts"].map(market["volume"]).astype(float),
+        }
+        parts.append(rows.assign(**did))
     return pd.concat(parts)
 
 
@@ -115,6 +125,7 @@ def _told(ensemble: Ensemble, judged: Judged, per_year: Array) -> Told:
         move=judged.move,
         scale=judged.scale,
         per_year=per_year,
+        alerts_per_year=ensemble.alerts_per_year,
     )
 
 
@@ -145,6 +156,7 @@ def _stacked(parts: list[Told]) -> Told:
         move=_joined([part.move for part in parts], np.nan),
         scale=_joined([part.scale for part in parts], np.nan),
         per_year=np.concatenate([part.per_year for part in parts]),
+        alerts_per_year=parts[0].alerts_per_year,
     )
 
 

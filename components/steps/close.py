@@ -39,7 +39,7 @@ def close(parts: Parts, alerts: tuple[Alert, ...]) -> RunSummary:
     run = parts.run
     run.counts["symbols"] = len(parts.watch.symbols)
     run.counts["alerts"] = len(alerts)
-    run.exit_code = 3 if run.failures or run.undelivered else 0
+    run.exit_code = 3 if run.failures or run.undelivered or run.degraded else 0
     run.finished_at = parts.clock()
     if parts.is_dry:
         run.status = "dry"
@@ -89,12 +89,14 @@ def _manifest(parts: Parts) -> str:
             "alerts_per_year": parts.ensemble.alerts_per_year,
             "quorum": parts.ensemble.quorum,
             "fingerprint": parts.ensemble.fingerprint,
+            "trained": parts.ensemble.trained.name if parts.ensemble.trained else "",
         },
         "read": sorted(set(run.hashes)),
         "counts": run.counts,
         "seconds": {step: round(s, 3) for step, s in run.seconds.items()},
         "failures": [asdict(failure) for failure in run.failures],
         "undelivered": run.undelivered,
+        "degraded": run.degraded,
         "told": ledger,
     }
     return json.dumps(body, default=_text, sort_keys=True, indent=1)

@@ -9,15 +9,24 @@ import pandas as pd
 
 from components import explain
 from components.explain import Evidence
+from components.features import FEATURES
 from components.reasons import AMPLITUDE
-from components.records import Finding
+from components.records import Finding, Part
 from components.sessions import length
 from components.similar import CHANNEL_NAMES
 from components.steps.gaps import regular, with_steps
 from components.steps.judging import with_splits
 from components.steps.labels import last_labels
 from components.steps.parts import Parts
-from components.tables import ACTIONS, CANDLES, CHANNELS, SCORES, VERDICTS, Table
+from components.tables import (
+    ACTIONS,
+    CANDLES,
+    CHANNELS,
+    CONTRIBUTIONS,
+    SCORES,
+    VERDICTS,
+    Table,
+)
 
 # Of a crowded day so many instruments are explained in full; the others are listed.
 EXPLAINED = 100
@@ -47,6 +56,7 @@ def findings(parts: Parts, rows: pd.DataFrame, as_of: pd.Timestamp) -> list[Find
     candles = dict(iter(_candles(parts, symbols, ts, as_of).groupby("symbol")))
     history = dict(iter(_history(parts, symbols, ts, as_of).groupby("symbol")))
     scores = _scores(parts, symbols, ts, as_of)
+    made_of = _contributions(parts, symbols, ts, as_of)
     moves = judged_at(parts, ts, as_of).set_index("symbol")["return"].dropna()
     said = last_labels(parts, symbols, as_of)
     explained = []
@@ -57,7 +67,8 @@ def findings(parts: Parts, rows: pd.DataFrame, as_of: pd.Timestamp) -> list[Find
             candles=candles[symbol],
             history=history[symbol],
             scores=scores[scores["symbol"] == symbol],
-            detectors=parts.ensemble.detectors,
+            detectors=parts.ensemble.seats,
+            parts=_parts(made_of, symbol),
             market=float(others.median()) if len(others) else math.nan,
             n_others=len(others),
             bars_per_year=parts.calendars.bars_per_year(symbol, parts.watch.interval),
@@ -111,10 +122,37 @@ def _history(
 def _scores(
     parts: Parts, symbols: list[str], ts: pd.Timestamp, as_of: pd.Timestamp
 ) -> pd.DataFrame:
-    is_baseline = parts.ensemble.detectors == (AMPLITUDE,)
+    is_baseline = parts.ensemble.seats == (AMPLITUDE,)
     since = ts - _span(SCORES_BACK, parts.watch.interval) if is_baseline else ts
     rows = _up_to(parts, SCORES, symbols, since, ts, as_of)
-    return rows[rows["detector"].isin(parts.ensemble.detectors)]
+    return rows[rows["detector"].isin(parts.ensemble.seats)]
+
+
+def _contributions(
+    parts: Parts, symbols: list[str], ts: pd.Timestamp, as_of: pd.Timestamp
+) -> pd.DataFrame:
+    """What each feature added to the trained model's score of the bar at ``ts``."""
+    rows = _up_to(parts, CONTRIBUTIONS, symbols, ts, ts, as_of)
+    trained = parts.ensemble.trained
+    return rows[rows["detector"] == (trained.name if trained else "")]
+
+
+def _parts(made_of: pd.DataFrame, symbol: str) -> tuple[Part, ...]:
+    """The contributions of one instrument, the largest first."""
+    own = made_of[made_of["symbol"] == symbol]
+    own = own.reindex(own["part"].abs().sort_values(ascending=False, kind="stable").index)
+    return tuple(
+        Part(
+            view=row["detector"],
+            feature=row["feature"],
+            value=row["value"],
+            unit=FEATURES[row["feature"]].unit if row["feature"] in FEATURES else "",
+            part=row["part"],
+            total=row["total"],
+            what=row["what"],
+        )
+        for row in _records(own)
+    )
 
 
 def _up_to(

@@ -23,11 +23,12 @@ from components.steps.carrying import (
 from components.steps.gaps import regular, with_steps
 from components.steps.labels import data_errors
 from components.steps.market import market, with_market
+from components.steps.model_trouble import note_drift
 from components.steps.parts import Parts
 from components.steps.restarts import restarted
 from components.steps.splits import with_splits
-from components.tables import CANDLES, CHANNELS, SCORES, VERDICTS
-from components.verdicts import channel_rows, score_rows, verdict_rows
+from components.tables import CANDLES, CHANNELS, CONTRIBUTIONS, SCORES, VERDICTS
+from components.verdicts import channel_rows, contribution_rows, score_rows, verdict_rows
 
 __all__ = ["Piece", "judge", "judge_all", "keep", "recall", "record", "with_splits"]
 
@@ -155,6 +156,10 @@ def judge(parts: Parts, carried: Snapshot, piece: Piece) -> tuple[Snapshot, Judg
         before, counted = old.take(piece.symbols), carried.take(piece.symbols)
     panel = pack(piece.candles, piece.symbols, _round_the_clock(parts, piece.symbols))
     state, judged = parts.ensemble.run(before.state, panel, piece.rates)
+    if judged.seen is not None:
+        seen = judged.seen.bins.sum(axis=0)
+        known = parts.run.model_bins
+        parts.run.model_bins = seen if known is None else known + seen
     carried = write_group(parts, carried, piece.group, Snapshot(piece.symbols, state), piece.as_of)
     counts = {**_counted(counted, judged), **{k: state[k] for k in ("last_ts", "n_bars")}}
     return updated(carried, Snapshot(piece.symbols, counts)), judged
@@ -178,11 +183,14 @@ def record(parts: Parts, judged: Judged, as_of: pd.Timestamp) -> int:
     """Keep scores, channels and verdicts; give the number of verdicts that are new."""
     interval = parts.watch.interval
     verdicts = verdict_rows(judged, parts.ensemble.name, interval, as_of)
-    scores = score_rows(judged, parts.ensemble.detectors, interval, as_of)
+    scores = score_rows(judged, parts.ensemble.seats, interval, as_of)
     channels = channel_rows(judged, interval, as_of)
+    contributions = contribution_rows(judged, interval, as_of)
     with parts.warehouse.transaction():
         parts.warehouse.upsert(SCORES, scores)
         parts.warehouse.upsert(CHANNELS, channels)
+        if len(contributions):
+            parts.warehouse.upsert(CONTRIBUTIONS, contributions)
         n_new = parts.warehouse.upsert(VERDICTS, verdicts)
     counts = parts.run.counts
     counts["bars_judged"] = counts.get("bars_judged", 0) + len(verdicts)
@@ -192,6 +200,7 @@ def record(parts: Parts, judged: Judged, as_of: pd.Timestamp) -> int:
 
 def keep(parts: Parts, carried: Snapshot, as_of: pd.Timestamp) -> None:
     """Store the ledger of the carried state, behind the verdicts and groups that it names."""
+    note_drift(parts, as_of)
     if not parts.is_dry:
         put_ledger(parts, carried, as_of)
 

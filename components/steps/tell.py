@@ -11,7 +11,7 @@ from components.channels.base import Channel
 from components.errors import ChannelError, PartlyDelivered
 from components.incidents import CONTINUED, Incident, digest
 from components.records import Alert, Message, alert_from_json, alert_to_json
-from components.steps import troubles
+from components.steps import model_trouble, troubles
 from components.steps.alerts import Made, Quiet, market_alerts
 from components.steps.parts import Parts
 from components.steps.realised import budget_in_words
@@ -23,12 +23,14 @@ WAITING = """
 select a.payload::text as payload
 from deliveries d join alerts a on a.id = d.alert_id
 where d.channel = %(channel)s and d.delivered_at is null
-order by array_position(array['market', 'anomaly', 'correction', 'data'], a.kind), a.ts desc, a.id
+order by array_position(array['market', 'anomaly', 'correction', 'data', 'model'], a.kind),
+    a.ts desc, a.id
 """
 
 MADE_AT = """
 select payload::text as payload from alerts where known_at = %(as_of)s
-order by array_position(array['market', 'anomaly', 'correction', 'data'], kind), ts desc, id
+order by array_position(array['market', 'anomaly', 'correction', 'data', 'model'], kind),
+    ts desc, id
 """
 
 # Incidents that were told: of a market-wide day all instruments are one.
@@ -48,7 +50,7 @@ def tell(parts: Parts, as_of: pd.Timestamp) -> tuple[Alert, ...]:
     delivery is noted after it was sent: a crash may repeat a message, never lose one.
     """
     found, quiet = market_alerts(parts, as_of)
-    made = [*found, *troubles.alerts(parts, as_of)]
+    made = [*found, *troubles.alerts(parts, as_of), *model_trouble.alerts(parts, as_of)]
     alerts = tuple(alert for alert, _ in made)
     if parts.is_dry:
         for channel in parts.channels:

@@ -7,7 +7,18 @@ databases that have its change already: write ``ADD COLUMN IF NOT EXISTS`` and t
 from typing import Any
 
 from components.errors import WarehouseError
-from components.tables import CANDLES, CHANNELS, INCIDENTS, MARKET, MEASURES, TABLES, VERDICTS
+from components.tables import (
+    CANDLES,
+    CHANNELS,
+    CONTRIBUTIONS,
+    DRIFT,
+    FEATURE_VALUES,
+    INCIDENTS,
+    MARKET,
+    MEASURES,
+    TABLES,
+    VERDICTS,
+)
 from components.warehouse import intraday, sql
 
 VIEWS = """
@@ -58,7 +69,21 @@ def _minutes(cursor: Any) -> None:
     intraday.create(cursor)
 
 
-MIGRATIONS = (_tables_and_views, _judged_by_votes, _measured, _minutes)
+def _features(cursor: Any) -> None:
+    """Features; the market's volume."""
+    cursor.execute(sql.add_columns(MARKET))
+    cursor.execute(sql.create(FEATURE_VALUES))
+    cursor.execute(sql.create_known_at_index(FEATURE_VALUES))
+
+
+def _trained(cursor: Any) -> None:
+    """What trained models say: contributions of features, drift."""
+    cursor.execute(sql.create(CONTRIBUTIONS))
+    cursor.execute(sql.create_known_at_index(CONTRIBUTIONS))
+    cursor.execute(sql.create(DRIFT))
+
+
+MIGRATIONS = (_tables_and_views, _judged_by_votes, _measured, _minutes, _features, _trained)
 
 
 def step(cursor: Any, schema: str) -> bool:
@@ -77,6 +102,7 @@ def step(cursor: Any, schema: str) -> bool:
             f"{len(MIGRATIONS)}: it was used by a newer release. Upgrade the program."
         )
     if version == len(MIGRATIONS):
+        _add_new_features(cursor)
         return False
     MIGRATIONS[version](cursor)
     cursor.execute("INSERT INTO schema_version (version) VALUES (%s)", [version + 1])
@@ -96,6 +122,17 @@ def versions(cursor: Any, schema: str) -> tuple[int, int]:
         return 0, len(MIGRATIONS)
     cursor.execute("SELECT coalesce(max(version), 0) FROM schema_version")
     return int(cursor.fetchone()[0]), len(MIGRATIONS)
+
+
+def _add_new_features(cursor: Any) -> None:
+    """Give the stored features the columns of what came to the registry since."""
+    cursor.execute(
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('features') "
+        "AND attname = ANY(%s)",
+        [list(FEATURE_VALUES.columns)],
+    )
+    if cursor.fetchone()[0] < len(FEATURE_VALUES.columns):
+        cursor.execute(sql.add_columns(FEATURE_VALUES))
 
 
 def _version(cursor: Any, schema: str) -> int:
