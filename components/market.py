@@ -1,4 +1,4 @@
-"""The market of a calendar: the median return of its watched instruments, judged as one."""
+"""The market of a calendar: what its watched instruments did in the median, judged as one."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,8 @@ import pandas as pd
 
 from components.calibration import KeptRate, Reference
 from components.features.scale import VolatilityUnits
-from components.panels import Array, Flags
+from components.features.window import volume_ratio
+from components.panels import Array, Flags, pack
 
 # Fewer instruments are no market: the median of three is mostly one of them.
 LEAST_MEMBERS = 5
@@ -32,27 +33,59 @@ def returns(candles: pd.DataFrame) -> pd.DataFrame:
     return rows.set_index(["ts", "symbol"])["return"].unstack()  # noqa: PD010 - keys are unique
 
 
+def volumes(candles: pd.DataFrame) -> pd.DataFrame:
+    """ln(volume / mean of the 10 earlier volumes) in the shape of ``returns``; splits undone.
+
+    Parameters
+    ----------
+    candles : DataFrame
+        symbol, ts, volume, split; ten bars before the first wanted one, rows in any order.
+    """
+    symbols = tuple(sorted(candles["symbol"].unique()))
+    panel = pack(candles, symbols)
+    series, bars = np.nonzero(panel.is_bar)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(volume_ratio(panel, np.full(len(symbols), np.nan)))
+    rows = pd.DataFrame(
+        {
+            "ts": pd.DatetimeIndex(panel.ts[series, bars], tz="UTC").astype(candles["ts"].dtype),
+            "symbol": np.array(symbols, dtype=object)[series],
+            "volume": np.where(np.isfinite(logs), logs, np.nan)[series, bars].astype("float32"),
+        }
+    )
+    return rows.set_index(["ts", "symbol"])["volume"].unstack()  # noqa: PD010 - keys are unique
+
+
 def spans(candles: pd.DataFrame) -> pd.DataFrame:
     """The column ``steps`` of candles in the shape of ``returns``."""
     steps = candles.set_index(["ts", "symbol"])["steps"].astype("float32")
     return steps.unstack()  # noqa: PD010 - keys are unique
 
 
-def medians(moves: pd.DataFrame, spans: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Columns ts, return (median, a fraction), n_instruments; at least ``LEAST_MEMBERS``.
+def medians(
+    moves: pd.DataFrame, spans: pd.DataFrame | None = None, volumes: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Columns ts, return (median, a fraction), volume, n_instruments; of ``LEAST_MEMBERS`` or more.
 
     Of members that come to a bar over different numbers of steps only those count that come
     over about the median number: a move over an outage of one's own is no move of the market.
+    The volume is NaN where fewer have one; without a return there is no row.
     """
     if spans is not None:
         usual = spans.where(moves.notna()).median(axis=1)
         moves = moves.where(is_same_time(spans.to_numpy(), usual.to_numpy()[:, None]))
     n = moves.notna().sum(axis=1)
     enough = moves[n >= LEAST_MEMBERS]
+    volume = np.full(len(enough), np.nan)
+    if volumes is not None:
+        traded = volumes.reindex(index=enough.index, columns=enough.columns).where(enough.notna())
+        has_volume = traded.notna().sum(axis=1) >= LEAST_MEMBERS
+        volume = traded.median(axis=1).where(has_volume).to_numpy(dtype=float)
     return pd.DataFrame(
         {
             "ts": enough.index,
             "return": enough.median(axis=1).to_numpy(dtype=float),
+            "volume": volume,
             "n_instruments": n[n >= LEAST_MEMBERS].to_numpy(),
         }
     )
@@ -65,8 +98,9 @@ def is_same_time(steps: Array, others: Array) -> Flags:
 
 
 def market_returns(candles: pd.DataFrame) -> pd.DataFrame:
-    """The median return at each bar: ``medians`` of ``returns``, over ``spans`` if known."""
-    return medians(returns(candles), spans(candles) if "steps" in candles else None)
+    """What was done in the median at each bar: ``medians``, over ``spans`` if they are known."""
+    known_spans = spans(candles) if "steps" in candles else None
+    return medians(returns(candles), known_spans, volumes(candles) if "volume" in candles else None)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,18 @@ Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-FIELDS = ("open", "high", "low", "close", "volume", "split", "market", "steps")
+FIELDS = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "split",
+    "market",
+    "steps",
+    "market_volume",
+    "vwap",
+)
 
 
 @dataclass(frozen=True)
@@ -25,8 +36,10 @@ class CandlePanel:
     ``ts`` is datetime64[us], NaT where there is no bar. ``split`` is new shares per old share
     since the bar before, ``market`` the return of the instrument's market over the same time, a
     fraction (NaN: unknown), ``steps`` how many bars should have come since the bar before, this
-    one included: 3 when two are missing. ``round_the_clock`` names the instruments whose market
-    never closes: they have no gap between a close and the next open.
+    one included: 3 when two are missing. ``market_volume`` is the market's volume, the median of
+    ln(volume / mean of the 10 earlier volumes), NaN when unknown; ``vwap`` the bar's mean price as
+    its source gives it, NaN where it does not. ``round_the_clock`` names the instruments whose
+    market never closes: they have no gap between a close and the next open.
     """
 
     symbols: tuple[str, ...]
@@ -61,8 +74,8 @@ def pack(
 ) -> CandlePanel:
     """Make a panel of the rows of ``symbols``; one row a (symbol, ts), in any order.
 
-    Without a column ``market`` the market's return is unknown; without ``steps`` every bar
-    counts as the next one after the bar before.
+    Without a column ``market`` the market's return is unknown, as is its volume without
+    ``market_volume``; without ``steps`` every bar counts as the next one after the bar before.
     """
     codes = pd.Index(symbols).get_indexer(pd.Index(candles["symbol"]))
     stamps = candles["ts"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")

@@ -25,6 +25,8 @@ def candle_panel(seed=3, n_series=3, n_bars=400, start="2020-01-01", *, with_mar
             np.ones_like(close),
             market,
             np.ones_like(close),
+            np.full_like(close, np.nan),
+            np.full_like(close, np.nan),
         ],
         axis=2,
     )

@@ -4,7 +4,7 @@ import pandas as pd
 import psycopg2
 import pytest
 
-from components.tables import CHANNELS, INCIDENTS, MARKET, TABLES, VERDICTS
+from components.tables import CHANNELS, FEATURE_VALUES, INCIDENTS, MARKET, TABLES, VERDICTS
 from components.warehouse import sql
 from components.warehouse.migrations import MIGRATIONS, VIEWS
 from components.wiring import open_warehouse
@@ -62,7 +62,7 @@ def old_town(world):
     connection = psycopg2.connect(world.postgres_url, options="-c search_path=tremor")
     with connection, connection.cursor() as cursor:
         for table in TABLES:
-            if table not in (VERDICTS, MARKET, INCIDENTS, CHANNELS):
+            if table not in (VERDICTS, MARKET, INCIDENTS, CHANNELS, FEATURE_VALUES):
                 cursor.execute(sql.create(table))
                 if table.versioned:
                     cursor.execute(sql.create_known_at_index(table))
@@ -118,3 +118,12 @@ def test_a_run_over_an_upgraded_database_works_and_keeps_what_it_held(old_town):
     assert told["ts"].tolist() == [LAST - DAY, LAST]
     assert old_town.run(MORNING + pd.Timedelta(hours=1)).counts.get("bars_judged", 0) == 0
     assert len(old_town.messages()) == 1
+
+
+def test_a_feature_that_is_new_to_the_registry_gets_a_column(world):
+    """No step is written for it: the next program that opens the warehouse adds it."""
+    before = structure(world)
+    run_sql(world.postgres_url, "alter table tremor.features drop column volume_ratio")
+    with pytest.raises(psycopg2.errors.UndefinedColumn):
+        run_sql(world.postgres_url, "select volume_ratio from tremor.features")
+    assert structure(world) == before

@@ -112,7 +112,7 @@ class Channels:
         after.update(named(rest, "residual"))
         share = share * root
 
-        shares, volume = _volume(panel, state["shares"].astype(float))
+        shares, volume = unsplit_volume(panel, state["shares"].astype(float))
         with np.errstate(divide="ignore", invalid="ignore"):
             reach = np.maximum(high, np.maximum(open_, close)) / live_before
             depth = np.minimum(low, np.minimum(open_, close)) / live_before
@@ -147,7 +147,7 @@ def previous_close(panel: CandlePanel, carried: Array) -> Array:
     return before / panel.field("split")
 
 
-def _volume(panel: CandlePanel, shares: Array) -> tuple[Array, Array]:
+def unsplit_volume(panel: CandlePanel, shares: Array) -> tuple[Array, Array]:
     """Volumes in the shares of the first bar, and how many new shares one of those is now."""
     splits = np.where(panel.is_bar, panel.field("split"), 1.0)
     new_per_old = np.cumprod(np.column_stack([shares, splits]), axis=1)

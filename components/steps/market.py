@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from components.market import is_same_time, judge_market, medians, returns, spans
+from components.market import is_same_time, judge_market, medians, returns, spans, volumes
+from components.sessions import length
 from components.steps.carrying import watched_lately
 from components.steps.gaps import regular, with_steps
 from components.steps.parts import Parts
@@ -18,9 +19,12 @@ TOGETHER = 250
 # How far back a bar is looked for that its market lacks, and the close before it.
 RECENT = pd.Timedelta(days=31)
 
+# Bars read before those: the volumes that a volume is compared with, over nights and holidays.
+BARS_BEFORE = 20
+
 # Each market from a bar on, and the bar before it, from which the first return is.
 STORED_SINCE = """
-select m.watch_list, m.ts, m."return" as market
+select m.watch_list, m.ts, m."return" as market, m.volume as market_volume
 from unnest(%(calendars)s::text[]) as c(name)
 cross join lateral (
     select coalesce(max(ts), %(since)s) as ts from market
@@ -32,7 +36,7 @@ join market as m
 
 
 def market(parts: Parts, as_of: pd.Timestamp) -> int:
-    """Store each calendar's median return at new bars, and whether it was unusual.
+    """Store each calendar's median return and volume at new bars, and whether it was unusual.
 
     The first value stays: an instrument whose bar comes late does not change what the others
     were judged with. A run that leaves out instruments which were watched within the last weeks
@@ -45,11 +49,7 @@ def market(parts: Parts, as_of: pd.Timestamp) -> int:
             continue
         stored = stored_market(parts, [calendar])
         since = stored["ts"].max() - RECENT if len(stored) else None
-        tables = [
-            _returns(parts, symbols[i : i + TOGETHER], since, as_of)
-            for i in range(0, len(symbols), TOGETHER)
-        ]
-        found = medians(*(_beside(frames) for frames in zip(*tables, strict=True)))
+        found = _found(parts, symbols, since, as_of)
         new = found[~found["ts"].isin(stored["ts"])]
         if len(new):
             rows = _judged(parts, calendar, symbols[0], stored, new)
@@ -75,9 +75,9 @@ def stored_market(parts: Parts, calendars: list[str]) -> pd.DataFrame:
 
 
 def with_market(parts: Parts, candles: pd.DataFrame) -> pd.DataFrame:
-    """Add ``market``: the return of the instrument's market at each bar, NaN when unknown.
+    """Add ``market`` and ``market_volume`` of the instrument's market at each bar, else NaN.
 
-    It is unknown, too, where the market's return is over a time that is not the instrument's
+    They are unknown, too, where the market's return is over a time that is not the instrument's
     own, by the column ``steps``.
     """
     of = {symbol: parts.calendars.of(symbol) for symbol in candles["symbol"].unique()}
@@ -99,31 +99,49 @@ def with_market(parts: Parts, candles: pd.DataFrame) -> pd.DataFrame:
     rows = rows.merge(known, how="left", on=["watch_list", "ts"])
     if "steps" in rows:
         steps, others = (rows[name].to_numpy(dtype=float) for name in ("steps", "market_steps"))
-        rows["market"] = rows["market"].where(is_same_time(steps, others))
+        is_own = is_same_time(steps, others)
+        for name in ("market", "market_volume"):
+            rows[name] = rows[name].where(is_own)
     return rows.drop(columns=["watch_list", "market_steps"])
+
+
+def _found(
+    parts: Parts, symbols: list[str], since: pd.Timestamp | None, as_of: pd.Timestamp
+) -> pd.DataFrame:
+    """The medians of the members from ``since`` on."""
+    tables = [
+        _moves(parts, symbols[i : i + TOGETHER], since, as_of)
+        for i in range(0, len(symbols), TOGETHER)
+    ]
+    return medians(*(_beside(frames) for frames in zip(*tables, strict=True)))
 
 
 def _beside(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([t for t in tables if len(t)] or list(tables), axis=1)
 
 
-def _returns(
+def _moves(
     parts: Parts, symbols: list[str], since: pd.Timestamp | None, as_of: pd.Timestamp
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns of the members, and over how many steps each is."""
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Returns of the members, over how many steps each is, and their volumes."""
+    before = max(RECENT, BARS_BEFORE * length(parts.watch.interval))
     candles = parts.warehouse.read(
         CANDLES,
         symbols=symbols,
         interval=parts.watch.interval,
-        since=since,
+        since=None if since is None else since - before,
         as_of=as_of,
-        columns=["symbol", "ts", "close", "hours"],
+        columns=["symbol", "ts", "close", "volume", "hours"],
     )
     candles = regular(candles)
-    if not len(candles):
-        return pd.DataFrame(), pd.DataFrame()
-    candles = with_steps(parts, with_splits(parts, candles, as_of))
-    return returns(candles), spans(candles)
+    is_new = np.ones(len(candles), dtype=bool) if since is None else candles["ts"] >= since
+    if not np.any(is_new):
+        return pd.DataFrame(), pd.DataFrame(), pd.DataFrame()
+    candles = with_splits(parts, candles, as_of)
+    traded = volumes(candles)
+    # The first return is from the first bar looked at to the next.
+    candles = with_steps(parts, candles if since is None else candles[candles["ts"] >= since])
+    return returns(candles), spans(candles), traded
 
 
 def _judged(
