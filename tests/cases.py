@@ -8,12 +8,16 @@ from components.detectors.base import Detector
 
 @dataclass(frozen=True)
 class DetectorCase:
-    """A detector, what it takes, and the laws that it does not keep, each with the reason."""
+    """A detector, what it takes, and the laws that it does not keep, each with the reason.
+
+    ``gapless``: a gap in its context leaves a bar without a score.
+    """
 
     id: str
     detector: Detector
     exempt: tuple[tuple[int, str], ...] = ()
     takes: str = "moves"
+    gapless: bool = False
 
     def is_exempt(self, law: int) -> bool:
         """Whether the case does not keep a law."""
@@ -35,12 +39,15 @@ DETECTOR_CASES = [
     DetectorCase("isolation_forest", DETECTORS["isolation_forest"]),
     DetectorCase("kmeans", DETECTORS["kmeans"]),
     DetectorCase("knn", DETECTORS["knn"]),
+    DetectorCase("lstm_autoencoder", DETECTORS["lstm_autoencoder"], gapless=True),
+    DetectorCase("mahalanobis", DETECTORS["mahalanobis"]),
     DetectorCase(
         "market",
         DETECTORS["market"],
         exempt=((8, "truncated: bars on which no channel is odd all score 0"),),
         takes="p-values",
     ),
+    DetectorCase("pca", DETECTORS["pca"]),
     DetectorCase("pump", DETECTORS["pump"], takes="p-values"),
     DetectorCase("volatility_zscore", DETECTORS["volatility_zscore"]),
 ]

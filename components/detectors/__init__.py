@@ -3,24 +3,30 @@
 from collections.abc import Mapping
 
 from components.detectors.amplitude_zscore import AmplitudeZScore
-from components.detectors.base import Detector, OwnHistoryDetector
+from components.detectors.base import Detector, OwnHistoryDetector, TrainableDetector
 from components.detectors.dual_stream import DualStream
 from components.detectors.gmm import GaussianMixtureSurprise
 from components.detectors.isolation_forest import IsolationForestDepth
 from components.detectors.kmeans import KMeansDistance
 from components.detectors.knn import NearestNeighbours
+from components.detectors.lstm_autoencoder import LstmAutoencoder
+from components.detectors.mahalanobis import RobustDistance
 from components.detectors.market import Market
+from components.detectors.pca import PrincipalResidual
 from components.detectors.pump import Pump
 from components.detectors.volatility_zscore import VolatilityZScore
 
-DETECTORS: Mapping[str, Detector | OwnHistoryDetector] = {
+DETECTORS: Mapping[str, Detector | OwnHistoryDetector | TrainableDetector] = {
     "amplitude_zscore": AmplitudeZScore(),
     "dual_stream": DualStream(),
     "gmm": GaussianMixtureSurprise(),
     "isolation_forest": IsolationForestDepth(),
     "kmeans": KMeansDistance(),
     "knn": NearestNeighbours(),
+    "lstm_autoencoder": LstmAutoencoder(),
+    "mahalanobis": RobustDistance(),
     "market": Market(),
+    "pca": PrincipalResidual(),
     "pump": Pump(),
     "volatility_zscore": VolatilityZScore(),
 }
