@@ -134,24 +134,36 @@ class Directions:
 
     def score(self, panel: Array) -> Array:
         """Squared reconstruction errors, in squared units of the features."""
-        score: Array = self._squares(panel).sum(axis=2)
+        left = self._left(panel - self.mean)
+        score: Array = (left * left).sum(axis=2)
         return score
 
     def contributions(self, panel: Array) -> Contributions:
-        """The squared error, feature by feature."""
-        squares = self._squares(panel)
-        total = squares.sum(axis=2)
+        """Of feature j: (x - m)_j e_j, with e the bar's error; the sum is the squared error.
+
+        The squared e_j sum to it too, but they lie along the directions left out: where that is
+        one, they would blame the same features for every bar. These give nothing to a feature
+        that did not move, and are negative where one moved as the others let expect.
+
+        References
+        ----------
+        Alcala, C. F. and Qin, S. J. (2011). Analysis and generalization of fault diagnosis
+        methods for process monitoring. Journal of Process Control 21(3), 322-330 (partial
+        decomposition contributions).
+        """
+        steps = panel - self.mean
+        by_feature = steps * self._left(steps)
+        total = self.score(panel)
         return Contributions(
             total=total,
-            by_feature=squares + 0.0 * total[:, :, None],
+            by_feature=by_feature + 0.0 * total[:, :, None],
             rest=0.0 * total,
             what="squared part of the bar that the usual directions of movement cannot rebuild",
             rest_what="",
         )
 
-    def _squares(self, panel: Array) -> Array:
-        steps = panel - self.mean
+    def _left(self, steps: Array) -> Array:
+        """What the directions do not rebuild of steps from the mean."""
         along = np.einsum("std,kd->stk", steps, self.directions)
-        left = steps - np.einsum("stk,kd->std", along, self.directions)
-        squares: Array = left * left
-        return squares
+        left: Array = steps - np.einsum("stk,kd->std", along, self.directions)
+        return left
