@@ -14,6 +14,8 @@ from components.panels import FIELDS, Array, CandlePanel
 # What the market did is never looked back on by a local feature.
 TAIL_FIELDS = tuple(name for name in FIELDS if name not in ("market", "market_volume"))
 
+NEVER, WHENEVER = np.datetime64("NaT", "us"), np.datetime64(0, "us")
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -110,12 +112,12 @@ def _behind(tail: State, panel: CandlePanel) -> CandlePanel:
     n_series, n_bars = panel.ts.shape
     fields = np.full((n_series, width + n_bars, len(FIELDS)), np.nan)
     fields[:, width:] = panel.fields
-    ts = np.full((n_series, width + n_bars), np.datetime64("NaT", "us"))
+    ts = np.full((n_series, width + n_bars), NEVER)
     ts[:, width:] = panel.ts
     first = n_bars - panel.is_bar.sum(axis=1)
     series, bars = np.arange(n_series)[:, None], first[:, None] + np.arange(width)
     for name, carried in tail.items():
         fields[series, bars, FIELDS.index(name)] = carried
     # When these bars were does not matter, only that they are bars.
-    ts[series, bars] = np.where(np.isnan(tail["close"]), np.datetime64("NaT", "us"), 0)
+    ts[series, bars] = np.where(np.isnan(tail["close"]), NEVER, WHENEVER)
     return CandlePanel(panel.symbols, ts, fields, panel.round_the_clock)
