@@ -10,6 +10,7 @@ import numpy.typing as npt
 from numba import njit, vectorize
 
 from components.carried import State
+from components.heavy_tail import HeavyTail
 from components.panels import Array, Flags, Ints
 
 Singles = npt.NDArray[np.float32]
@@ -290,10 +291,12 @@ class NormalRule:
         return {"n": state["n"] + seen.sum(axis=1)}, p, before.astype(np.int64)
 
 
-# Baselines with a decision rule of their own; every other detector is ranked.
+# Baselines with a decision rule of their own, and sizes with a tail of their own; every other
+# detector is ranked.
 OWN_RULES: Mapping[str, Calibration] = {
     "amplitude_zscore": NormalRule(),
     "dual_stream": NormalRule(),
+    "surge": HeavyTail(),
 }
 
 

@@ -295,11 +295,9 @@ class Registry:
             raise
 
     def _read(self, found: Any) -> Trained:
-        with tempfile.TemporaryDirectory() as folder:
-            place = _mlflow().artifacts.download_artifacts(
-                artifact_uri=f"models:/{self.name}/{found.version}",
-                dst_path=folder,
-                tracking_uri=self._uri,
+        with tempfile.TemporaryDirectory() as folder, self._tracking() as mlflow:
+            place = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"models:/{self.name}/{found.version}", dst_path=folder
             )
             held = {
                 name: (Path(place) / name).read_bytes()

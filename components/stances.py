@@ -29,7 +29,7 @@ def shown(name: str) -> str:
 
 
 # The other views leave a channel out that a bar does not have; these cannot.
-NEEDS_VOLUME = frozenset({"pump"})
+NEEDS_VOLUME = frozenset({"pump", "surge"})
 
 
 def stances(

@@ -220,6 +220,8 @@ _FEATURES = (
     "volatility_ratio",
     "return_std",
     "vwap_distance",
+    "log_reach",
+    "log_money",
     "dollar_volume_z",
     "adjusted_volume",
     "market_relative_return",

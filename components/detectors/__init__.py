@@ -14,6 +14,7 @@ from components.detectors.mahalanobis import RobustDistance
 from components.detectors.market import Market
 from components.detectors.pca import PrincipalResidual
 from components.detectors.pump import Pump
+from components.detectors.surge import Surge
 from components.detectors.volatility_zscore import VolatilityZScore
 
 DETECTORS: Mapping[str, Detector | OwnHistoryDetector | TrainableDetector] = {
@@ -28,5 +29,6 @@ DETECTORS: Mapping[str, Detector | OwnHistoryDetector | TrainableDetector] = {
     "market": Market(),
     "pca": PrincipalResidual(),
     "pump": Pump(),
+    "surge": Surge(),
     "volatility_zscore": VolatilityZScore(),
 }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from components.features import price, relative, volume, window
+from components.features import force, price, relative, volume, window
 from components.features.base import Feature
 from components.features.channels import VECTOR
 
@@ -50,6 +50,15 @@ FEATURES: Mapping[str, Feature] = {
         "log",
         window.WINDOW - 1,
         window.vwap_distance,
+    ),
+    "log_reach": Feature(
+        "ln max(ln(H / L), |ln(H / C')| / sqrt(k), |ln(L / C')| / sqrt(k))",
+        "log",
+        1,
+        force.log_reach,
+    ),
+    "log_money": Feature(
+        "ln(C V), not for training", "log", 0, force.log_money, is_scale_free=False
     ),
     "dollar_volume_z": Feature("ln(C V) in level units", "z", 30, volume.DollarVolume()),
     "adjusted_volume": Feature(
