@@ -88,7 +88,7 @@ def train(
     started = time.perf_counter()
     candles = _candles(parts, wanted.chosen)
     panel = feature_panel(candles, parts.calendars, recipe.features, parts.progress)
-    cut = split(panel.ts, wanted.share, _embargo(recipe))
+    cut = split(panel.ts, wanted.share, embargo(recipe))
     seen = panel.until(cut.until)
     scaler = scaler_of(seen)
     detector, tried = tune(recipe, seen, scaler, parts.progress)
@@ -152,12 +152,12 @@ def judge_challenger(
     )
     times = np.unique(panel.ts[~np.isnat(panel.ts)])
     behind = times[times > naive(trained.until)]
-    embargo = _embargo(recipe)
-    if len(behind) <= embargo:
+    n_embargo = embargo(recipe)
+    if len(behind) <= n_embargo:
         raise ModelError(f"version {version.number} was trained on all that is held")
     first, last = pd.Timestamp(times[0], tz="UTC"), pd.Timestamp(times[-1], tz="UTC")
-    since = pd.Timestamp(behind[embargo], tz="UTC")
-    cut = Split(first, trained.until, since, last, embargo)
+    since = pd.Timestamp(behind[n_embargo], tz="UTC")
+    cut = Split(first, trained.until, since, last, n_embargo)
     seen = panel.until(cut.until)
     held = _held_out(parts, registry, trained, recipe, seen, candles, wanted, cut)
     return conditions(held, distinct(_unseen(panel, trained, cut)))
@@ -179,7 +179,8 @@ def _candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
     return with_market(candles, parts.calendars)
 
 
-def _embargo(recipe: Recipe) -> int:
+def embargo(recipe: Recipe) -> int:
+    """Bars between training and held-out time: the context of the features, and the model's."""
     known = [features.FEATURES[name] for name in recipe.features]
     local = max((f.context for f in known if f.kind == "local"), default=0)
     carried = CARRIED_MEMORY if any(f.kind == "carried" for f in known) else 0
