@@ -377,8 +377,7 @@ def _mlflow() -> Any:
     ModelError
         When it is not installed.
     """
-    for key, value in ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
+    os.environ.update(ENVIRONMENT)
     try:
         import mlflow
         import mlflow.exceptions

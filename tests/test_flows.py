@@ -412,7 +412,7 @@ def test_the_schedules_are_those_of_the_deployment_and_one_fires(town):
     assert len(town.world.alerts()) == 1
 
 
-def test_its_list_differs_from_the_image_in_two_packages_alone():
+def test_its_list_differs_from_the_image_in_named_packages_alone():
     """What judges under Prefect is what judges in the image, to the version."""
 
     def pins(name):
@@ -420,7 +420,8 @@ def test_its_list_differs_from_the_image_in_two_packages_alone():
         return set(found)
 
     others = pins("requirements.txt") - pins("requirements-flows.txt")
-    assert {name for name, _ in others} == {"sqlalchemy", "websockets"}
+    # No run imports FastAPI: MLflow's small package brings it along, and Prefect is served by it.
+    assert {name for name, _ in others} == {"fastapi", "sqlalchemy", "websockets"}
 
 
 def test_every_source_opens_beside_prefect():

@@ -49,6 +49,11 @@ def trained(made, panel, until=None):
     return fit(made, made.detector, seen, scaler, unseen)
 
 
+def panel_of(features=LOCAL, **of_market):
+    """The features of a made market."""
+    return features_of(with_market(market(**of_market), Calendars()), features)
+
+
 @pytest.fixture(scope="module")
 def candles():
     return with_market(market(6, N_BARS), Calendars())
@@ -84,8 +89,8 @@ def test_a_cut_leaves_the_embargo_between_its_parts(series, share, n_embargo):
     assert between.sum() == n_embargo == cut.n_embargo
     assert naive(cut.first) == times[0] < naive(cut.until)
     assert naive(cut.since) <= times[-1] == naive(cut.last)
-    before = np.sort(ts[~np.isnat(ts)]) < naive(cut.until)
-    assert before.mean() <= share < before.mean() + (ts == naive(cut.until)).sum() / before.size + 1e-9
+    bars = ts[~np.isnat(ts)]
+    assert (bars < naive(cut.until)).mean() <= share < (bars <= naive(cut.until)).mean() + 1e-9
 
 
 def test_a_cut_is_in_time_and_never_between_instruments(panel):
@@ -345,7 +350,7 @@ def test_another_model_judges_under_another_fingerprint(panel):
     same = ensemble_with(panel)
     other = ensemble_with(panel, until=160)
     assert one.fingerprint == same.fingerprint
-    assert len({one.fingerprint, other.fingerprint, Ensemble(("kmeans", "gmm"), 12).fingerprint}) == 3
+    assert one.fingerprint != other.fingerprint
 
 
 def test_a_trained_view_changes_no_other_views_scores(candles, panel):
