@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from sqlalchemy.exc import SQLAlchemyError
 
 from components.errors import ModelError
 from components.model_files import DESCRIPTION, NUMBERS, digest_of, from_files, to_files
@@ -327,7 +328,7 @@ class Registry:
             yield
         except ModelError as error:
             raise ModelError(f"{what}: {error}") from None
-        except (exceptions.MlflowException, OSError, ImportError) as error:
+        except (exceptions.MlflowException, SQLAlchemyError, OSError, ImportError) as error:
             # Its messages hold the address, and may go on for pages.
             said = " ".join(str(error).split())[:160].replace(self._uri, "the registry")
             where = "TREMOR_MLFLOW_URL" if self.url else str(self.folder)

@@ -29,7 +29,7 @@ HOMES = {
     "pyathena": {"athena.py"},
     "pydantic_settings": {"settings.py"},
     "smtplib": {"email.py"},
-    "sqlalchemy": {"sql.py"},
+    "sqlalchemy": {"registry.py", "sql.py"},
     "yfinance": {"yahoo.py"},
 }
 
