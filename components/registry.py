@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy.exc import SQLAlchemyError
 
 from components.errors import ModelError
 from components.model_files import DESCRIPTION, NUMBERS, digest_of, from_files, to_files
@@ -323,6 +322,8 @@ class Registry:
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """One sentence for whatever a registry does wrong."""
+        from sqlalchemy.exc import SQLAlchemyError
+
         exceptions = _mlflow().exceptions
         try:
             yield

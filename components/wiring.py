@@ -18,6 +18,7 @@ from components.embedded import open_embedded
 from components.ensemble import Ensemble
 from components.errors import ModelError, SettingsError
 from components.lake import Lake
+from components.promotion import CHAMPION
 from components.records import RunSummary, run_id
 from components.registry import Registry
 from components.scratch import scratch_lake, scratch_warehouse
@@ -128,20 +129,22 @@ def with_champion(settings: Settings, ensemble: Ensemble, run: RunSummary) -> En
     registry = registry_of(settings)
     if settings.model == "none" or len(ensemble.detectors) < 2 or not registry.is_there:
         return ensemble
-    trained, which = None, f"the {settings.model} of {registry.name}"
+    which = f"the {settings.model} of {registry.name}"
     try:
         trained = registry.load(settings.model)
+        if trained is None and settings.model == CHAMPION:
+            return ensemble
         reason = unfit(trained, settings.interval) if trained else "is not there"
+        if trained and not reason:
+            return replace(ensemble, trained=trained)
+        lacking = f"{which} {reason}"
     except ModelError as error:
-        which, reason = "", str(error)
-    if trained and not reason:
-        return replace(ensemble, trained=trained)
-    if trained or not (settings.model == "champion" and reason == "is not there"):
-        run.degraded.append(
-            f"no trained model judges: {which} {reason}. The untrained default judges; see "
-            "`python main.py models list`, or set TREMOR_MODEL=none"
-        )
-        log.warning("%s", run.degraded[-1])
+        lacking = str(error)
+    run.degraded.append(
+        f"no trained model judges: {lacking}. The untrained default judges; see "
+        "`python main.py models list`, or set TREMOR_MODEL=none"
+    )
+    log.warning("%s", run.degraded[-1])
     return ensemble
 
 

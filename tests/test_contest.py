@@ -33,11 +33,11 @@ def candles():
 
 @pytest.fixture(scope="module")
 def held(candles):
-    """K-Means of the own past, the plain z-score, and K-Means again."""
+    """A mixture of the own past, the plain z-score, and the mixture again."""
     judges = {
-        CHALLENGER: Ensemble(("kmeans",), BUDGET, 1),
+        CHALLENGER: Ensemble(("gmm",), BUDGET, 1),
         PLAIN: Ensemble((PLAIN,), BUDGET, 1),
-        "the same": Ensemble(("kmeans",), BUDGET, 1),
+        "the same": Ensemble(("gmm",), BUDGET, 1),
     }
     return contest(judges, candles, Trials(Calendars(), rounds=2), SINCE, unseen)
 
@@ -49,7 +49,7 @@ def test_whoever_is_the_same_leads_by_nothing(held):
 
 
 def test_a_lead_is_the_difference_of_recalls_within_its_interval(held):
-    """And it is sure enough here: on quiet volumes whoever looks at them finds more."""
+    """And it is sure here: volumes go with moves, and the plain rule looks at moves alone."""
     lead = held.leads[PLAIN]
     recalls = [held.figures[name]["recall"] for name in (CHALLENGER, PLAIN)]
     assert lead.mean == pytest.approx(recalls[0] - recalls[1])
