@@ -86,7 +86,7 @@ def train(
     """
     registry.is_ready()
     started = time.perf_counter()
-    candles = _candles(parts, wanted.chosen)
+    candles = candles_of(parts, wanted.chosen)
     panel = feature_panel(candles, parts.calendars, recipe.features, parts.progress)
     cut = split(panel.ts, wanted.share, embargo(recipe))
     seen = panel.until(cut.until)
@@ -141,7 +141,7 @@ def judge_challenger(
         raise ModelError(f"version {version.number} is gone")
     if reason := unfit(trained, parts.watch.interval):
         raise ModelError(f"version {version.number} {reason}")
-    candles = _candles(parts, wanted.chosen)
+    candles = candles_of(parts, wanted.chosen)
     panel = feature_panel(candles, parts.calendars, trained.features, parts.progress)
     recipe = Recipe(
         detector=_same(trained),
@@ -169,7 +169,7 @@ def _same(trained: Trained) -> Any:
     return type(trainable(trained.detector))(**trained.hyper)
 
 
-def _candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
+def candles_of(parts: Parts, chosen: Chosen) -> pd.DataFrame:
     """Candles with splits and the market's return, without those found to be data errors."""
     candles = read_candles(parts, chosen)
     symbols = sorted(candles["symbol"].unique())
