@@ -50,7 +50,7 @@ def table(parts: Sequence[Part]) -> list[Row]:
     ordered = sorted(parts, key=lambda part: (not part.feature, -abs(part.part)))
     return [
         Row(
-            name=_named(part) if part.feature else part.what,
+            name=in_words(part.feature) if part.feature else part.what,
             value=_value(part),
             amount=_amount(part.part),
             width=abs(part.part) / largest,
@@ -78,7 +78,7 @@ def made_of(parts: Sequence[Part]) -> str:
     features = [part for part in parts if part.feature]
     if not features:
         return ""
-    named = [f"{_in_words(part)} adds {_amount(part.part)}" for part in features[:NAMED]]
+    named = [f"{_with_value(part)} adds {_amount(part.part)}" for part in features[:NAMED]]
     others = sum(part.part for part in features[NAMED:])
     told = ", ".join(named)
     if len(features) > NAMED:
@@ -89,14 +89,15 @@ def made_of(parts: Sequence[Part]) -> str:
     return f"{explained(parts)}: {told}"
 
 
-def _in_words(part: Part) -> str:
+def _with_value(part: Part) -> str:
     value = _value(part)
-    return f"{_named(part)} ({value})" if value else _named(part)
+    return f"{in_words(part.feature)} ({value})" if value else in_words(part.feature)
 
 
-def _named(part: Part) -> str:
-    bare = part.feature.removesuffix("_vector").removesuffix("_z")
-    return WORDS.get(part.feature, WORDS.get(bare, bare.replace("_", " ")))
+def in_words(feature: str) -> str:
+    """A feature's name as a person reads it."""
+    bare = feature.removesuffix("_vector").removesuffix("_z")
+    return WORDS.get(feature, WORDS.get(bare, bare.replace("_", " ")))
 
 
 def _value(part: Part) -> str:

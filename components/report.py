@@ -100,7 +100,11 @@ def page(data: ReportData) -> str:
         model=data.model,
         drift=_rows(data.drift),
         bound=BOUND,
-        made_of={"table": contributions.table, "explained": contributions.explained},
+        made_of={
+            "table": contributions.table,
+            "explained": contributions.explained,
+            "in_words": contributions.in_words,
+        },
         n_watched=len(data.health),
         is_measured=is_measured,
         bar="bar" if data.quality is None else data.quality.bar,

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from components import contributions
 from components.drift import BOUND
 from components.incidents import Incident, alert_id
 from components.records import Alert
@@ -85,7 +86,7 @@ def _drifted(parts: Parts, as_of: pd.Timestamp) -> tuple[Incident, str] | None:
     if not len(beyond):
         return None
     worst = ", ".join(
-        f"{row['name'].replace('_', ' ')} {row['stability']:.2f}"
+        f"{contributions.in_words(row['name'])} {row['stability']:.2f}"
         for row in beyond.head(5).to_dict("records")
     )
     note = (
