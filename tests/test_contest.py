@@ -9,7 +9,8 @@ import pytest
 from components.ensemble import Ensemble
 from components.errors import NotEnoughBars
 from components.evaluation import Trials
-from components.evaluation.contest import Contest, Lead, contest
+from components.evaluation import contest as contests
+from components.evaluation.contest import Contest, Estimate, at_the_rate, contest
 from components.promotion import (
     CHALLENGER,
     CHAMPION,
@@ -44,7 +45,7 @@ def held(candles):
 
 def test_whoever_is_the_same_leads_by_nothing(held):
     """Paired plant by plant: two equal methods differ on none."""
-    assert held.leads["the same"] == Lead(0.0, 0.0, 0.0)
+    assert held.leads["the same"] == Estimate(0.0, 0.0, 0.0)
     assert held.figures["the same"] == held.figures[CHALLENGER]
 
 
@@ -60,11 +61,58 @@ def test_a_lead_is_the_difference_of_recalls_within_its_interval(held):
 def test_only_held_out_bars_count(held, candles):
     """What came before the cut is no one's merit."""
     assert held.since == SINCE
-    stamps = held.told.ts[held.told.is_decided]
+    told = held.told[PLAIN]
+    stamps = told.ts[told.is_decided]
     assert stamps.min() >= np.datetime64("2019-04-01")
     assert held.n_bars == len(stamps)
     n_held_out = int((candles["ts"] >= SINCE).sum())
     assert 0.9 * n_held_out < held.n_bars <= n_held_out
+
+
+def test_shares_of_kinds_have_intervals_that_hold_them(held):
+    """Of all plants together and of each kind."""
+    for name, figures in held.figures.items():
+        shares = held.shares[name]
+        assert shares[""].mean == pytest.approx(figures["recall"])
+        for kind, recall in figures["by_kind"].items():
+            assert shares[kind].mean == pytest.approx(recall)
+        for share in shares.values():
+            assert 0 <= share.low <= share.mean <= share.high <= 1
+        widest = max(share.high - share.low for share in shares.values())
+        assert shares[""].high - shares[""].low < widest
+
+
+def test_at_the_rate_is_the_stated_number_of_alerts(held):
+    """Of the bars of most surprise, whatever rule the method has of its own."""
+    told = held.told[PLAIN]
+    ranked = at_the_rate(told)
+    stated = told.alerts_per_bar() @ told.is_decided.sum(axis=1)
+    assert ranked.is_alert.sum() == pytest.approx(stated, abs=1)
+    least = told.surprise[ranked.is_alert].min()
+    assert least > told.surprise[told.is_decided & ~ranked.is_alert].max()
+
+
+def test_spans_are_the_longest_of_which_there_are_many():
+    """Months of years, weeks of months, days of weeks: a month of minutes is not one draw."""
+
+    def n_spans(n_days):
+        ts = pd.Series(pd.date_range("2024-01-01", periods=24 * n_days, freq="h", tz="UTC"))
+        return contests._spans(ts).max() + 1
+
+    assert n_spans(365 * 3) == 36
+    assert n_spans(280) == 41
+    assert n_spans(30) == 30
+    assert n_spans(3) == 3
+
+
+def test_a_few_days_of_short_bars_decide_nothing(candles):
+    """However many plants they hold: what is odd on one day is odd all day."""
+    judges = {CHALLENGER: Ensemble((PLAIN,), 288 * BUDGET, 1)}
+    first = candles["ts"].min()
+    squeezed = candles.assign(ts=(first + (candles["ts"] - first) / 288).dt.as_unit("us"))
+    trials = Trials(Calendars(), interval="5m", rounds=2)
+    with pytest.raises(NotEnoughBars, match="over days"):
+        contest(judges, squeezed, trials, first + pd.Timedelta(days=1), unseen)
 
 
 @dataclass(frozen=True)
@@ -137,8 +185,8 @@ def outcome(*, recall=0.7, realised=4.0, **leads):
         n_bars=70_000,
         alerts_per_year=4.0,
         figures={CHALLENGER: found, **{names[n]: {**found, "recall": 0.6} for n in leads}},
-        told=None,
-        leads={names[name]: Lead(*lead) for name, lead in leads.items()},
+        told={},
+        leads={names[name]: Estimate(*lead) for name, lead in leads.items()},
     )
 
 

@@ -260,7 +260,7 @@ def _stability(
 
 def _figures(held: Contest, events: pd.DataFrame, parts: Parts) -> dict[str, float]:
     own = held.figures[CHALLENGER]
-    dated = dated_recall(held.told, _since(events, held.since), parts.calendars)
+    dated = dated_recall(held.told[CHALLENGER], _since(events, held.since), parts.calendars)
     return {
         "recall_planted": own["recall"],
         **{f"recall_{kind}": value for kind, value in own["by_kind"].items()},
@@ -321,7 +321,7 @@ def _pictures(panel: FeaturePanel, trained: Trained, cut: Split, held: Contest) 
     whole = np.isfinite(scores) & ~np.isnan(panel.x).any(axis=2)
     with np.errstate(invalid="ignore"):
         seen, unseen = panel.ts <= naive(cut.until), panel.ts >= naive(cut.since)
-    by_year = realised_rates(held.told)["by_year"]
+    by_year = realised_rates(held.told[CHALLENGER])["by_year"]
     rows = trained.scaler(panel.x[whole & unseen])
     group = trained.group(rows)
     return {
