@@ -67,7 +67,10 @@ def open_parts(
     )
     logs.name_run(run.id)
     if source.traits.kind == "candles" and command not in OF_MODELS:
-        ensemble = with_champion(settings, ensemble, run)
+        ensemble, lacking = with_champion(settings, ensemble)
+        if lacking:
+            run.degraded.append(lacking)
+            log.warning("%s", lacking)
     lake = Lake(settings.lake_root, settings.timeout_s)
     report = f"{settings.lake_root}/runs/{run.id}/report.html"
     channels = () if reads_only else channels_of(settings, report)
@@ -120,32 +123,31 @@ def registry_of(settings: Settings) -> Registry:
 OF_MODELS = ("train", "models")
 
 
-def with_champion(settings: Settings, ensemble: Ensemble, run: RunSummary) -> Ensemble:
+def with_champion(settings: Settings, ensemble: Ensemble) -> tuple[Ensemble, str]:
     """The ensemble with the trained model that the settings name beside its detectors.
 
-    A model that cannot be had, or does not fit, is refused: the run goes on without it and says
-    so. A detector that was named to judge alone goes on judging alone.
+    A model that cannot be had, or does not fit, is refused: the run goes on without it, and the
+    sentence says why ("" where nothing lacks). A detector that was named to judge alone goes on
+    judging alone.
     """
     registry = registry_of(settings)
     if settings.model == "none" or len(ensemble.detectors) < 2 or not registry.is_there:
-        return ensemble
+        return ensemble, ""
     which = f"the {settings.model} of {registry.name}"
     try:
         trained = registry.load(settings.model)
         if trained is None and settings.model == CHAMPION:
-            return ensemble
+            return ensemble, ""
         reason = unfit(trained, settings.interval) if trained else "is not there"
         if trained and not reason:
-            return replace(ensemble, trained=trained)
+            return replace(ensemble, trained=trained), ""
         lacking = f"{which} {reason}"
     except ModelError as error:
         lacking = str(error)
-    run.degraded.append(
+    return ensemble, (
         f"no trained model judges: {lacking}. The untrained default judges; see "
         "`python main.py models list`, or set TREMOR_MODEL=none"
     )
-    log.warning("%s", run.degraded[-1])
-    return ensemble
 
 
 @contextmanager

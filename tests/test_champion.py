@@ -268,6 +268,20 @@ def test_a_model_that_cannot_be_used_is_told_and_the_run_goes_on(journey):
     assert list(last["judge"]) == ["market+pump+knn+kmeans+gmm"]
 
 
+def test_the_doctor_looks_at_the_model(journey):
+    """Which one judges, or what is in its way and where to look."""
+
+    def model(**settings):
+        seen = tremor(journey.world, "doctor", "--json", **settings)
+        (found,) = [each for each in json.loads(seen.out) if each["part"] == "model"]
+        return found["state"], found["said"]
+
+    assert model() == ("ok", "gmm@1 judges too, trained to 2022-09-19 00:00 UTC")
+    state, said = model(model="77")
+    assert (state, "the 77 of tremor-1d is not there" in said) == ("warn", True)
+    assert model(model="none")[0] == "ok"
+
+
 def test_an_asked_for_version_that_is_not_there_is_degraded(journey):
     """Named by the setting, it is missed; the champion that never was is not."""
     seen = tremor(journey.world, "run", "--as-of", f"{LAST + 3 * DAY:%Y-%m-%d}T12:00", model="77")
