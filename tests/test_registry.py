@@ -105,6 +105,13 @@ def test_a_model_comes_back_as_it_was_kept(registry, models, panel):
     assert registry.load("77") is None
 
 
+def test_nothing_is_printed_beside_what_the_command_prints(registry, models, panel, capfd):
+    """A program that reads the command's JSON finds nothing else there."""
+    keep(registry, panel, models[0])
+    registry.load(CHALLENGER)
+    assert capfd.readouterr().out == ""
+
+
 def test_a_run_holds_parameters_figures_pictures_and_tables(registry, models, panel):
     """What was learned from what, and how well it did, beside the model."""
     keep(registry, panel, models[0])
@@ -254,3 +261,17 @@ def test_without_mlflow_the_remedy_is_named(tmp_path):
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert "Run `make models`." in done.stderr
+
+
+def test_without_all_of_mlflow_a_registry_of_ones_own_names_the_remedy(own, models, panel):
+    """The image has the small package, which reads servers alone."""
+    keep(own, panel, models[0])
+    program = (
+        "import sys; sys.modules['alembic'] = None\n"
+        "from pathlib import Path\n"
+        "from components.registry import Registry\n"
+        "Registry('', Path(sys.argv[1]), '1d').load('challenger')\n"
+    )
+    command = [sys.executable, "-c", program, str(own.folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "needs all of MLflow (alembic" in done.stderr
