@@ -13,10 +13,11 @@ from psycopg2 import sql as pg
 
 from components.errors import WarehouseError
 from components.rows import apart, is_intraday, prepared, versions
-from components.tables import CANDLES, INTRADAY, TABLES, Table
+from components.tables import CANDLES, DAILY, INTRADAY, TABLES, Table
 from components.warehouse import intraday, loading, migrations, sql, timescale
 from components.warehouse.connection import Connection
 from components.warehouse.copying import decoded
+from components.warehouse.loading import LOOK_UP
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,15 @@ LATERAL (
     WHERE symbol = wanted.symbol AND "interval" = %(interval)s AND known_at <= %(as_of)s
     ORDER BY symbol DESC, "interval" DESC, ts DESC, known_at DESC LIMIT 1
 ) AS newest
+"""
+
+FIRST_TS = """
+SELECT wanted.symbol, oldest.ts FROM unnest(%(symbols)s::text[]) AS wanted (symbol),
+LATERAL (
+    SELECT {ts} AS ts FROM {table}
+    WHERE symbol = wanted.symbol AND "interval" = %(interval)s
+    ORDER BY {table}.symbol, {table}."interval", {table}.ts LIMIT 1
+) AS oldest
 """
 
 BARS = """
@@ -255,11 +265,21 @@ class Warehouse:
         """Find each symbol's newest bar; a symbol without bars is absent."""
         (table,) = _kept_in(CANDLES, interval)
         with self.transaction() as cursor:
-            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+            cursor.execute(LOOK_UP)
             cursor.execute(
                 pg.SQL(LAST_TS).format(table=pg.Identifier(table.name)),
                 {"symbols": list(symbols), "interval": interval, "as_of": as_of},
             )
+            return {symbol: pd.Timestamp(ts).as_unit("us") for symbol, ts in cursor.fetchall()}
+
+    def first_ts(self, symbols: Iterable[str], interval: str) -> dict[str, pd.Timestamp]:
+        """Find each symbol's first bar, one that was given up too; without bars it is absent."""
+        (table,) = _kept_in(CANDLES, interval)
+        of, ts = (DAILY, "first_ts") if table == INTRADAY else (table, "ts")
+        statement = pg.SQL(FIRST_TS).format(table=pg.Identifier(of.name), ts=pg.Identifier(ts))
+        with self.transaction() as cursor:
+            cursor.execute(LOOK_UP)
+            cursor.execute(statement, {"symbols": list(symbols), "interval": interval})
             return {symbol: pd.Timestamp(ts).as_unit("us") for symbol, ts in cursor.fetchall()}
 
     def bars(self, symbols: Iterable[str], interval: str, as_of: pd.Timestamp) -> pd.DataFrame:

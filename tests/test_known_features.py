@@ -1,0 +1,179 @@
+"""When a row of features became known: a join on that instant never uses what came later.
+
+Each example is a small market of which things become known one after another: bars, corrections,
+bars that were missing, splits, findings of people and their withdrawal, markets.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components import steps
+from components.records import RunSummary
+from components.scratch import scratch_lake
+from components.steps.feature_rows import feature_rows
+from components.tables import ACTIONS, ALERTS, CANDLES, FEATURE_VALUES, INCIDENTS, LABELS
+from components.wiring import open_parts
+from tests.terminal import hurry
+from tests.worlds import DAY, World
+
+NAMES = ("AAA", "BBB", "CCC", "DDD", "EEE")
+N_BARS = 60
+DAYS = pd.DatetimeIndex(pd.bdate_range("2024-01-02", periods=N_BARS + 8, tz="UTC"), freq=None)
+BEGIN = pd.Timestamp("2024-06-01", tz="UTC")
+HOUR = pd.Timedelta(hours=1)
+KEY = ["symbol", "ts", "known_at"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What becomes known of an instrument's bar."""
+
+    kind: str
+    symbol: str
+    bar: int
+    value: float
+
+
+events = st.lists(
+    st.builds(
+        Event,
+        st.sampled_from(["bar", "correction", "split", "error", "no error", "market"]),
+        st.sampled_from(NAMES[:3]),
+        st.integers(5, N_BARS + 7),
+        st.floats(0.8, 1.25).map(lambda x: round(x, 3)),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def candles():
+    """All bars of all instruments, as they were first told."""
+    tables = []
+    for symbol in NAMES:
+        random = np.random.default_rng([3, *symbol.encode()])
+        close = 100 * np.exp(np.cumsum(0.01 * random.standard_t(5, len(DAYS))))
+        open_ = np.r_[100.0, close[:-1]]
+        rows = {"symbol": symbol, "interval": "1d", "ts": DAYS, "open": open_, "close": close}
+        rows["high"], rows["low"] = np.maximum(open_, close) * 1.01, np.minimum(open_, close) * 0.99
+        rows["volume"] = random.integers(1_000, 9_000, len(DAYS)).astype(float)
+        tables.append(pd.DataFrame(rows))
+    return pd.concat(tables, ignore_index=True).assign(source="files")
+
+
+BARS = candles()
+
+# Not known at first: they come with an event, or never.
+ABSENT = {("AAA", 20), ("BBB", 21), ("BBB", 40), ("CCC", 30)}
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory, postgres_server):
+    """The parts of runs over one database, emptied for each example."""
+    from components.embedded import open_embedded  # noqa: F401
+
+    hurry(postgres_server)
+    world = World(tmp_path_factory.mktemp("room"), postgres_server)
+    named = world.read_settings(source="yahoo", symbols=",".join(NAMES))
+    with open_parts(named, BEGIN, command="features") as parts:
+        yield parts
+
+
+def emptied(parts):
+    for table in ("candles", "actions", "alerts", "incidents", "labels", "market", "features"):
+        parts.warehouse.execute(f"truncate {table}")
+    parts = replace(parts, lake=scratch_lake())
+    place = np.tile(np.arange(len(DAYS)), len(NAMES))
+    is_absent = [(s, n) in ABSENT for s, n in zip(BARS["symbol"], place, strict=True)]
+    first = BARS[(place < N_BARS) & ~np.array(is_absent)]
+    parts.warehouse.upsert(CANDLES, first.assign(known_at=BEGIN))
+    return parts
+
+
+def at(parts, as_of):
+    """The same stores at another instant."""
+    return replace(parts, run=RunSummary("features", "features", as_of, started_at=parts.clock()))
+
+
+def happen(parts, event, known_at):
+    """Let something become known."""
+    ts, warehouse = DAYS[event.bar], parts.warehouse
+    if event.kind in ("bar", "correction"):
+        row = BARS[(BARS["symbol"] == event.symbol) & (BARS["ts"] == ts)].assign(known_at=known_at)
+        if event.kind == "correction":
+            row = row.assign(close=row["close"] * event.value, high=row["high"] * 1.3)
+        warehouse.upsert(CANDLES, row)
+    elif event.kind == "split":
+        row = {"symbol": event.symbol, "kind": "split", "ts": ts, "value": 2.0, "source": "x"}
+        warehouse.upsert(ACTIONS, pd.DataFrame([{**row, "known_at": known_at}]))
+    elif event.kind == "market":
+        steps.market(at(parts, known_at), known_at)
+    else:
+        alert = f"{event.symbol}{event.bar}"
+        told = {"alert_id": alert, "kind": "anomaly", "symbol": event.symbol, "interval": "1d"}
+        told |= {"id": alert, "ts": ts, "incident": alert, "known_at": BEGIN}
+        warehouse.upsert(INCIDENTS, pd.DataFrame([told]))
+        names = ["id", "kind", "interval", "ts", "known_at"]
+        warehouse.upsert(ALERTS, pd.DataFrame([{name: told[name] for name in names}]))
+        label = "data-error" if event.kind == "error" else "confirmed"
+        said = {"alert_id": alert, "symbol": event.symbol, "action": "label", "label": label}
+        warehouse.upsert(LABELS, pd.DataFrame([{**said, "made_at": known_at}]))
+
+
+def computed(parts, as_of):
+    """All rows as a run at an instant computes them; nothing is stored."""
+    then = at(parts, as_of)
+    then.run.counts["bars_read"] = 0
+    span = (DAYS[0], DAYS[-1] + DAY)
+    frames = list(feature_rows(then, NAMES, [span], DAYS[0]))
+    return pd.concat(frames).sort_values(KEY, ignore_index=True)
+
+
+def assert_alike(found, expected):
+    columns = [name for name in FEATURE_VALUES.columns if name in expected]
+    pd.testing.assert_frame_equal(
+        found[columns].reset_index(drop=True),
+        expected[columns].reset_index(drop=True),
+        check_exact=True,
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(events=events)
+def test_what_is_known_by_an_instant_is_what_a_run_at_that_instant_computes(events, room):
+    """A row whose ``known_at`` has come has the values that it had then; the others had not."""
+    parts = emptied(room)
+    instants = [BEGIN + n * HOUR for n in range(len(events) + 1)]
+    for event, instant in zip(events, instants[1:], strict=True):
+        happen(parts, event, instant)
+    whole = computed(parts, instants[-1])
+    assert whole["known_at"].max() <= instants[-1]
+    for instant in instants:
+        then = computed(parts, instant)
+        known = whole[whole["known_at"] <= instant]
+        in_both = then.merge(known[KEY], on=KEY)
+        assert_alike(in_both.sort_values(KEY), known.sort_values(KEY))
+        # Whatever is later known is not what was computed then.
+        later = whole[whole["known_at"] > instant]
+        assert len(then.merge(later[KEY], on=KEY)) == 0
+
+
+@settings(max_examples=12, deadline=None)
+@given(events=events)
+def test_a_command_after_each_event_keeps_what_was_known_at_each_instant(events, room):
+    """As of any instant the table holds what a run at that instant computes, as does the lake."""
+    parts = emptied(room)
+    instants = [BEGIN + n * HOUR for n in range(len(events) + 1)]
+    steps.features(at(parts, BEGIN), DAYS[0], DAYS[-1] + DAY)
+    for event, instant in zip(events, instants[1:], strict=True):
+        happen(parts, event, instant)
+        steps.features(at(parts, instant), DAYS[0], DAYS[-1] + DAY)
+    for instant in instants:
+        then = computed(parts, instant).drop(columns="known_at")
+        held = parts.warehouse.read(FEATURE_VALUES, as_of=instant).drop(columns="known_at")
+        assert_alike(held, then.sort_values(["symbol", "ts"]))
