@@ -57,6 +57,14 @@ CHANGED = """
 (SELECT * FROM {table} WHERE known_at > {after} AND known_at <= {as_of} OFFSET 0) AS {table}
 """
 
+CHANGED_UP_TO = """
+SELECT DISTINCT changed.symbol FROM (
+    SELECT symbol, ts FROM {table} WHERE known_at > %(after)s AND known_at <= %(as_of)s
+    AND "interval" = %(interval)s AND hours IS DISTINCT FROM 'extended' OFFSET 0
+) AS changed JOIN unnest(%(symbols)s::text[], %(ts)s::timestamptz[]) AS up_to (symbol, ts)
+ON changed.symbol = up_to.symbol AND changed.ts <= up_to.ts
+"""
+
 SYMBOLS = 'SELECT DISTINCT symbol FROM {table} WHERE "interval" = %s ORDER BY symbol'
 
 ROW_COUNT = "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(quote_ident(%s))"
@@ -258,6 +266,30 @@ class Warehouse:
                 cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
                 frames.append(self._copied(stored, list(CANDLES.columns), conditions, source))
         return _together(frames, CANDLES)
+
+    def changed_up_to(
+        self,
+        bars: "pd.Series[pd.Timestamp]",
+        interval: str,
+        known_after: pd.Timestamp,
+        as_of: pd.Timestamp,
+    ) -> list[str]:
+        """Name the symbols of which a candle became known in (known_after, as_of], up to a bar.
+
+        ``bars`` has the symbols as its index. Candles of extended hours do not count.
+        """
+        (table,) = _kept_in(CANDLES, interval)
+        params = {
+            "symbols": list(bars.index),
+            "ts": [ts.to_pydatetime() for ts in bars],
+            "interval": interval,
+            "after": known_after.to_pydatetime(),
+            "as_of": as_of.to_pydatetime(),
+        }
+        with self.transaction() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
+            cursor.execute(pg.SQL(CHANGED_UP_TO).format(table=pg.Identifier(table.name)), params)
+            return sorted(symbol for (symbol,) in cursor.fetchall())
 
     def last_ts(
         self, symbols: Iterable[str], interval: str, as_of: pd.Timestamp
