@@ -5,6 +5,7 @@ raw/{source}/{interval}/as_of={stamp}/{hash}.json        manifest of a batch of 
 processed/candles/interval={interval}/year={yyyy}/{hash}.parquet    accepted candles, and those
 processed/candles/interval={interval}/symbol={symbol}/month={yyyy-mm}/{hash}.parquet
                                                          that are shorter than a day
+features/version={version}/interval={interval}/...       features: feature_files.py
 state/{fingerprint}/{stamp}.arrow, {stamp}/{part}.arrow   carried state, a cache
 runs/{run}/manifest.json, runs/{run}/report.html         what a run did
 runs/probe/...                                           written by ``doctor``
@@ -26,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components import feature_files
 from components.errors import LakeError, WriteOnceError
 from components.objects import open_objects, segment
 from components.records import CandleRequest, Failure, RawBatch, RawReply
@@ -213,6 +215,10 @@ class Lake:
         key = f"{folder}/{hashlib.sha256(body).hexdigest()[:16]}.parquet"
         self.objects.put_once(key, body)
         return key
+
+    def put_features(self, rows: pd.DataFrame) -> int:
+        """Put rows of features among those of their months; give how many files changed."""
+        return feature_files.put(self.objects, rows)
 
     def put_state(self, fingerprint: str, as_of: pd.Timestamp, body: bytes) -> None:
         """Keep the state carried behind ``as_of``."""

@@ -60,6 +60,25 @@ def versions(ordered: pa.Table, table: Table) -> list[pa.Table]:
     return [ordered.filter(pa.array(rank == k)) for k in range(rank.max() + 1)]
 
 
+def merged(stored: pa.Table, fresh: pa.Table, table: Table) -> pa.Table:
+    """Put fresh rows among stored ones, in the order of the key, as the warehouse's upsert does.
+
+    A fresh row replaces a stored one of its key; one that equals, in every value, the version in
+    force at its ``known_at`` is not new.
+    """
+    both = pa.concat_tables([stored, fresh], promote_options="default")
+    is_fresh = pa.array(np.arange(len(both)) >= len(stored))
+    both = both.append_column("is_fresh", is_fresh)
+    both = both.sort_by([(name, "ascending") for name in (*table.key, "is_fresh")])
+    begins = np.append(True, ~_same_as_previous(both, table.key))[: len(both)]
+    # Of a key's rows the stored come first: where the first is fresh, the key is new.
+    is_new = both["is_fresh"].to_numpy()[np.flatnonzero(begins)]
+    rows = both.filter(pa.array(np.append(begins[1:], True)[: len(both)])).drop_columns("is_fresh")
+    said = tuple(name for name in table.columns if name != "known_at")
+    is_same = np.append(False, _same_as_previous(rows, said))
+    return rows.filter(pa.array(~(is_new & is_same[: len(rows)])))
+
+
 def is_intraday(interval: str) -> bool:
     """Whether bars of this length are shorter than a day; a text that is no length is not."""
     try:
@@ -153,8 +172,15 @@ def _is_increasing(rows: pa.Table, key: tuple[str, ...]) -> bool:
     return not tied.any()
 
 
-def _same_as_previous(rows: pa.Table, key: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _same_as_previous(
+    rows: pa.Table, names: tuple[str, ...]
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Where a row agrees with the one before it in these columns; NULL equals NULL."""
     same = np.ones(max(len(rows) - 1, 0), dtype=bool)
-    for name in key:
-        same &= pc.equal(rows[name][1:], rows[name][:-1]).to_numpy()
+    for name in names:
+        later, earlier = rows[name][1:], rows[name][:-1]
+        equal = pc.equal(later, earlier)
+        if equal.null_count:
+            equal = pc.fill_null(equal, pc.and_(later.is_null(), earlier.is_null()))
+        same &= equal.to_numpy()
     return same

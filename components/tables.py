@@ -203,9 +203,10 @@ CHANNELS = Table(
     versioned=True,
 )
 
-# The features of a bar, a column a feature of the registry; ``version`` names the arithmetic, and
-# known_at is when the last of what they are made from became known. A new feature is added to the
-# stored table when it is next opened; rows that are older hold NULL in it.
+# The features of a bar, a column a feature of the registry; ``version`` names the arithmetic,
+# closes_at is when the bar closed, and known_at when the last of what they are made from became
+# known. A new feature is added to the stored table when it is next opened; rows that are older
+# hold NULL in it.
 _FEATURES = (
     "body",
     "return",
@@ -242,7 +243,13 @@ _FEATURES = (
 )
 FEATURE_VALUES = Table(
     "features",
-    {**_BAR, "version": "text", **dict.fromkeys(_FEATURES, "float"), "known_at": "timestamp"},
+    {
+        **_BAR,
+        "version": "text",
+        "closes_at": "timestamp",
+        **dict.fromkeys(_FEATURES, "float"),
+        "known_at": "timestamp",
+    },
     ("symbol", "interval", "ts", "version", "known_at"),
     versioned=True,
 )
@@ -388,6 +395,8 @@ TABLES = (
     CHANNELS,
     FEATURE_VALUES,
     VERDICTS,
+    CONTRIBUTIONS,
+    DRIFT,
     MARKET,
     ALERTS,
     INCIDENTS,

@@ -66,7 +66,7 @@ def open_parts(
         run_id(command, settings.interval, as_of), command, as_of.floor("s"), started_at=_clock()
     )
     logs.name_run(run.id)
-    if source.traits.kind == "candles" and command not in OF_MODELS:
+    if source.traits.kind == "candles" and command not in WITHOUT_JUDGE:
         ensemble, lacking = with_champion(settings, ensemble)
         if lacking:
             run.degraded.append(lacking)
@@ -119,8 +119,8 @@ def registry_of(settings: Settings) -> Registry:
     return Registry(settings.mlflow_url, settings.state_dir / "mlflow", settings.interval)
 
 
-# What is made or chosen by these is a model itself: none has to judge meanwhile.
-OF_MODELS = ("train", "models")
+# Nobody judges meanwhile: the first two make and choose models, the third makes what they read.
+WITHOUT_JUDGE = ("train", "models", "features")
 
 
 def with_champion(settings: Settings, ensemble: Ensemble) -> tuple[Ensemble, str]:

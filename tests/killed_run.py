@@ -1,14 +1,16 @@
 """Daily runs that kill themselves, each in a process of its own, at a named place.
 
 ``python -m tests.killed_run`` reads one job a line from its input (JSON: folder, postgres_url,
-settings, as_of, place), does it in a forked child and answers with the number of the signal
-that ended the child; 0 when the run came to its end. A job whose place is null is a whole run,
-done in this process: the children then have their imports and compiled code from it.
+settings, as_of, place, and since for the features from a day on), does it in a forked child and
+answers with the number of the signal that ended the child; 0 when the run came to its end. A job
+whose place is null is a whole run, done in this process: the children then have their imports and
+compiled code from it.
 """
 
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -22,10 +24,14 @@ from components.steps import gather
 from components.steps.runner import Runner
 from components.warehouse import Warehouse, copying
 from components.warehouse.connection import Connection
+from components.wiring import open_parts
 from tests.worlds import World
 
 # So few instruments a batch, that a run has several.
 BATCH = 3
+
+# In so small pieces features are computed and stored.
+SMALL = {"TOGETHER": 2, "PIECE": 500, "BATCH": 150}
 
 # Steps of a run over two batches: plan, twice (fetch, refine, load), compare, market, recall,
 # judge, record, keep, tell, retire, close.
@@ -172,6 +178,24 @@ def sent(n):
     wrap(sys.modules["components.steps.tell"], "_send", nth(n, after=True))
 
 
+# Of a command that computes features: each file is linked to its name, what is carried renamed.
+FEATURE_PLACES = {
+    "warehouse: half of the rows copied": lambda: half_copied("features"),
+    "warehouse: before the first commit": lambda: committed("features"),
+    "warehouse: after the first commit": lambda: committed("features", after=True),
+    "warehouse: before the third commit": lambda: committed("features", 3),
+    "warehouse: after the market's commit": lambda: committed("market", after=True),
+    "lake: half a file": lambda: half_written(""),
+    "lake: half of another file": lambda: half_written("", 9),
+    "lake: before a file's link": lambda: linked(1),
+    "lake: the new file there, the old one too": lambda: linked(1, after=True),
+    "lake: some months there": lambda: linked(7, after=True),
+    "carried: before its rename": lambda: renamed(1),
+    "carried: there, the run not noted": lambda: renamed(1, after=True),
+    "before the run's commit": lambda: committed("runs"),
+    "after the run's commit": lambda: committed("runs", after=True),
+}
+
 PLACES = {
     "lake: half a body": lambda: half_written("", 1),
     "lake: before a body's link": lambda: linked(1),
@@ -209,16 +233,21 @@ def prepared(place) -> Runner:
     """A runner, and the process made ready to die at ``place``."""
     if isinstance(place, int):
         return Killed(place)
-    PLACES[place]()
+    (PLACES | FEATURE_PLACES)[place]()
     return Runner()
 
 
 def do(job) -> None:
     world = World(Path(job["folder"]), job["postgres_url"], job["settings"])
     run = Runner() if job["place"] is None else prepared(job["place"])
+    as_of = pd.Timestamp(job["as_of"])
     # This program's own output carries answers only.
     with redirect_stdout(sys.stderr):
-        world.run(pd.Timestamp(job["as_of"]), run)
+        if "since" not in job:
+            world.run(as_of, run)
+            return
+        with open_parts(world.read_settings(), as_of, command="features") as parts:
+            steps.features(parts, pd.Timestamp(job["since"]), as_of)
 
 
 def forked(job) -> int:
@@ -234,8 +263,41 @@ def forked(job) -> int:
     return os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else -os.WEXITSTATUS(ended)
 
 
+class Killer:
+    """The process that does runs which die."""
+
+    def __init__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.killed_run"],
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, world, as_of, place, **more):
+        """Begin a run that dies at ``place``; give the signal that ended it."""
+        job = {
+            "folder": str(world.folder),
+            "postgres_url": world.postgres_url,
+            "settings": {name: str(value) for name, value in world.settings.items()},
+            "as_of": as_of.isoformat(),
+            "place": place,
+            **more,
+        }
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self):
+        """End it; it has no run under way."""
+        self._process.stdin.close()
+        self._process.wait(30)
+
+
 def main() -> None:
     gather.BATCH = BATCH
+    sys.modules["components.steps.features"].__dict__.update(SMALL)
     for line in sys.stdin:
         job = json.loads(line)
         answer = do(job) if job["place"] is None else forked(job)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from components.entrypoints import views
-from components.tables import CHANNELS, SCORES, VERDICTS
+from components.tables import ACTIONS, CHANNELS, SCORES, VERDICTS
 from components.wiring import open_warehouse
 from tests.terminal import hurry
 from tests.worlds import DAY, LAST, history
@@ -80,6 +80,25 @@ def test_a_labelled_error_is_judged_as_if_it_were_not_there(town, make_world):
         found, expected = of(town, table), of(other, table)
         kept = found[found["ts"] != ERROR_AT].reset_index(drop=True)
         pd.testing.assert_frame_equal(kept, expected, check_exact=True)
+
+
+def split(world, ratio, ts):
+    """Let AAA's shares be split at a bar, and the provider have said so a little later."""
+    row = {"symbol": "AAA", "kind": "split", "ts": ts, "value": ratio, "source": "files"}
+    with open_warehouse(world.read_settings()) as warehouse:
+        warehouse.upsert(ACTIONS, pd.DataFrame([{**row, "known_at": morning(ERROR_AT) + HOURS}]))
+
+
+def test_a_split_of_a_bar_that_is_an_error_counts_on_the_next_one(town, make_world):
+    """Else the new shares would look like a fall of the price, told on the day after."""
+    split(town, 1.25, ERROR_AT)
+    say(town, "data-error", morning(ERROR_AT) + HOURS)
+    day(town, LAST)
+    other = make_world()
+    split(other, 1.25, ERROR_AT)
+    day(other, LAST, without=ERROR_AT)
+    found, expected = of(town, VERDICTS).iloc[-1], of(other, VERDICTS).iloc[-1]
+    assert found["return"] == expected["return"] > 0.2
 
 
 def test_the_verdict_on_the_labelled_bar_stays_as_history(town):

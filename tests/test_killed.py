@@ -1,9 +1,6 @@
 """Runs that are killed, at every step and inside every write, and the runs that follow them."""
 
-import json
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -12,7 +9,7 @@ import pytest
 
 from components.objects import UNDER_WAY
 from components.steps import gather
-from tests.killed_run import BATCH, N_STEPS, PLACES
+from tests.killed_run import BATCH, N_STEPS, PLACES, Killer
 from tests.terminal import hurry, run_sql
 from tests.worlds import DAY, LAST, MORNING, World, history
 
@@ -20,37 +17,6 @@ ROOT = Path(__file__).parents[1]
 
 # Five of one calendar, so that they have a market.
 NAMES = ("AAA", "BBB", "CCC", "DDD-USD", "EEE", "FFF")
-
-
-class Killer:
-    """The process that does runs which die; see ``killed_run``."""
-
-    def __init__(self):
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.killed_run"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, world, as_of, place):
-        """Begin a run that dies at ``place``; give the signal that ended it."""
-        job = {
-            "folder": str(world.folder),
-            "postgres_url": world.postgres_url,
-            "settings": {name: str(value) for name, value in world.settings.items()},
-            "as_of": as_of.isoformat(),
-            "place": place,
-        }
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def close(self):
-        """End it; it has no run under way."""
-        self._process.stdin.close()
-        self._process.wait(30)
 
 
 @pytest.fixture(scope="module")

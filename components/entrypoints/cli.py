@@ -135,6 +135,41 @@ def replay(source: SourceOption = None, interval: IntervalOption = None) -> int:
 
 
 @app.command()
+def features(
+    *,
+    since: Annotated[str, typer.Option(help="First day wanted.")],
+    until: Annotated[str | None, typer.Option(help="Day after the last. Default: now.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="With what was known at this instant, UTC. Default: now.")
+    ] = None,
+    source: SourceOption = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="Of the instruments held these alone, comma-separated.")
+    ] = None,
+    interval: IntervalOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Compute the features of the candles held and store them; repeated, it adds nothing.
+
+    They lie in the warehouse's table `features` and, as Parquet, in the lake's folder `features`.
+    Example: python main.py features --since 2024-01-01 --symbols BTC-USD,SPY
+    """
+    from components.entrypoints import computing
+
+    settings = _settings(source=source, interval=interval)
+    instant = _past(_instant(as_of, "--as-of"), "--as-of")
+    span = _past(_instant(since, "--since"), "--since"), _instant(until, "--until")
+    if span[0] >= span[1]:
+        raise SettingsError(f"--since {since} is not before --until {until or 'now'}.")
+    with _parts(settings, instant, "features") as parts:
+        summary = computing.computed(parts, span, symbols)
+        if as_json:
+            typer.echo(computing.as_json(parts, span))
+            return summary.exit_code
+        return _finished(summary)
+
+
+@app.command()
 def backtest(  # noqa: PLR0913 - each option of a command is an argument
     *,
     since: Annotated[str | None, typer.Option(help="First day replayed.")] = None,

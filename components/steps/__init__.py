@@ -3,6 +3,7 @@
 from components.steps.backfill import backfill
 from components.steps.close import close
 from components.steps.comparing import compare
+from components.steps.features import features
 from components.steps.gather import fetch, load, plan, refine
 from components.steps.judging import judge, keep, recall, record
 from components.steps.market import market
@@ -17,6 +18,7 @@ __all__ = [
     "backfill",
     "close",
     "compare",
+    "features",
     "fetch",
     "judge",
     "keep",

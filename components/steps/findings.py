@@ -15,9 +15,9 @@ from components.records import Finding, Part
 from components.sessions import length
 from components.similar import CHANNEL_NAMES
 from components.steps.gaps import regular, with_steps
-from components.steps.judging import with_splits
 from components.steps.labels import last_labels
 from components.steps.parts import Parts
+from components.steps.splits import with_splits
 from components.tables import (
     ACTIONS,
     CANDLES,

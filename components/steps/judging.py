@@ -10,6 +10,7 @@ from components.carried import Snapshot
 from components.ensemble import Judged
 from components.panels import Array, pack
 from components.sessions import ALWAYS_OPEN
+from components.steps.bars import judged_bars
 from components.steps.carrying import (
     YEARS,
     blank_ledger,
@@ -20,17 +21,15 @@ from components.steps.carrying import (
     with_groups,
     write_group,
 )
-from components.steps.gaps import regular, with_steps
-from components.steps.labels import data_errors
-from components.steps.market import market, with_market
+from components.steps.gaps import regular
+from components.steps.market import market
 from components.steps.model_trouble import note_drift
 from components.steps.parts import Parts
 from components.steps.restarts import restarted
-from components.steps.splits import with_splits
 from components.tables import CANDLES, CHANNELS, CONTRIBUTIONS, SCORES, VERDICTS
 from components.verdicts import channel_rows, contribution_rows, score_rows, verdict_rows
 
-__all__ = ["Piece", "judge", "judge_all", "keep", "recall", "record", "with_splits"]
+__all__ = ["Piece", "judge", "judge_all", "keep", "recall", "record"]
 
 
 @dataclass(frozen=True)
@@ -127,23 +126,8 @@ def _piece(
     interval, budget = parts.watch.interval, parts.ensemble.alerts_per_year
     per_year = [parts.calendars.bars_per_year(symbol, interval) for symbol in symbols]
     rates = budget / np.array(per_year, dtype=float)
-    rows = _without_errors(parts, with_splits(parts, rows, as_of, after), as_of)
-    rows = with_market(parts, with_steps(parts, rows, after))
+    rows = judged_bars(parts, rows, as_of, after)
     return Piece(symbols, group, rows, rates, as_of, from_start=after is None)
-
-
-def _without_errors(parts: Parts, rows: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
-    """Leave out the bars that a person found to be data errors: none is judged or remembered.
-
-    Other labels change nothing: what was expected or confirmed did happen, and belongs to what
-    later bars are compared with.
-    """
-    symbols = list(rows["symbol"].unique())
-    wrong = data_errors(parts.warehouse, symbols, parts.watch.interval, as_of)
-    if not len(wrong):
-        return rows
-    is_wrong = pd.MultiIndex.from_frame(rows[["symbol", "ts"]]).isin(wrong)
-    return rows[~is_wrong]
 
 
 def judge(parts: Parts, carried: Snapshot, piece: Piece) -> tuple[Snapshot, Judged]:

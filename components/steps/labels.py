@@ -37,14 +37,14 @@ where l.action in ('snooze', 'acknowledge') and a.kind in ('anomaly', 'market', 
 # A label is said of an incident: of the bar that was told, and of those that had continued it
 # by then.
 LABELLED = """
-select distinct on (l.symbol, i.ts) l.symbol, i.ts, l.label, l.note, l.made_at, a.ts as told
+select l.symbol, i.ts, l.label, l.note, l.made_at, a.ts as told
 from labels l
 join alerts a on a.id = l.alert_id
 join incidents i on i.alert_id = l.alert_id and i.symbol = l.symbol
   and i.known_at <= l.made_at
 where l.action = 'label' and l.made_at <= %(as_of)s and a.kind <> 'data'
   and l.symbol = any(%(symbols)s) and i.interval = %(interval)s
-order by l.symbol, i.ts, l.made_at desc, l.alert_id desc
+order by l.symbol, i.ts, l.made_at, l.alert_id
 """
 
 
@@ -65,10 +65,8 @@ def labelled_bars(
 
     Columns symbol, ts, label, note, made_at, and ``told``: the bar of the alert.
     """
-    return warehouse.query(
-        LABELLED,
-        {"symbols": list(symbols), "interval": interval, "as_of": as_of.to_pydatetime()},
-    )
+    said = _said(warehouse, symbols, interval, as_of)
+    return said.drop_duplicates(["symbol", "ts"], keep="last", ignore_index=True)
 
 
 def data_errors(
@@ -77,6 +75,32 @@ def data_errors(
     """Bars (symbol, ts) that a person found to be data errors, as known at ``as_of``."""
     said = labelled_bars(warehouse, symbols, interval, as_of)
     return pd.MultiIndex.from_frame(said.loc[said["label"] == "data-error", ["symbol", "ts"]])
+
+
+def doubted_bars(
+    warehouse: Warehouse, symbols: Collection[str], interval: str, as_of: pd.Timestamp
+) -> pd.DataFrame:
+    """Bars that a person ever found to be data errors, as known at ``as_of``.
+
+    Columns symbol, ts, ``is_error``: whether that finding is in force, and ``known_at``: since
+    when it is, or was taken back.
+    """
+    said = _said(warehouse, symbols, interval, as_of)
+    is_error = said["label"] == "data-error"
+    was_error = is_error.groupby([said["symbol"], said["ts"]]).shift(fill_value=False)
+    turns = said.assign(is_error=is_error)[is_error != was_error]
+    turns = turns.drop_duplicates(["symbol", "ts"], keep="last", ignore_index=True)
+    return turns[["symbol", "ts", "is_error", "made_at"]].rename(columns={"made_at": "known_at"})
+
+
+def _said(
+    warehouse: Warehouse, symbols: Collection[str], interval: str, as_of: pd.Timestamp
+) -> pd.DataFrame:
+    """Every label of every bar, oldest first."""
+    return warehouse.query(
+        LABELLED,
+        {"symbols": list(symbols), "interval": interval, "as_of": as_of.to_pydatetime()},
+    )
 
 
 def last_labels(parts: Parts, symbols: Collection[str], as_of: pd.Timestamp) -> dict[str, str]:

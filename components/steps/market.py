@@ -9,6 +9,7 @@ from components.market import is_same_time, judge_market, medians, returns, span
 from components.sessions import length
 from components.steps.carrying import watched_lately
 from components.steps.gaps import regular, with_steps
+from components.steps.known import later
 from components.steps.parts import Parts
 from components.steps.splits import with_splits
 from components.tables import CANDLES, MARKET
@@ -24,14 +25,17 @@ BARS_BEFORE = 20
 
 # Each market from a bar on, and the bar before it, from which the first return is.
 STORED_SINCE = """
-select m.watch_list, m.ts, m."return" as market, m.volume as market_volume
+select m.watch_list, m.ts, m."return" as market, m.volume as market_volume, m.known_at
 from unnest(%(calendars)s::text[]) as c(name)
 cross join lateral (
     select coalesce(max(ts), %(since)s) as ts from market
     where watch_list = c.name and "interval" = %(interval)s and ts < %(since)s
+      and known_at <= %(as_of)s
 ) as first
 join market as m
     on m.watch_list = c.name and m."interval" = %(interval)s and m.ts >= first.ts
+    and m.ts <= %(until)s and m.known_at <= %(as_of)s
+order by m.watch_list, m.ts
 """
 
 
@@ -74,11 +78,12 @@ def stored_market(parts: Parts, calendars: list[str]) -> pd.DataFrame:
     )
 
 
-def with_market(parts: Parts, candles: pd.DataFrame) -> pd.DataFrame:
+def with_market(parts: Parts, candles: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
     """Add ``market`` and ``market_volume`` of the instrument's market at each bar, else NaN.
 
     They are unknown, too, where the market's return is over a time that is not the instrument's
-    own, by the column ``steps``.
+    own, by the column ``steps``. A column ``known_at`` becomes that of the market, where it is
+    later.
     """
     of = {symbol: parts.calendars.of(symbol) for symbol in candles["symbol"].unique()}
     calendar = candles["symbol"].map(of)
@@ -88,9 +93,14 @@ def with_market(parts: Parts, candles: pd.DataFrame) -> pd.DataFrame:
             "calendars": sorted(calendar.unique()),
             "interval": parts.watch.interval,
             "since": candles["ts"].min().to_pydatetime(),
+            "until": candles["ts"].max().to_pydatetime(),
+            "as_of": as_of.to_pydatetime(),
         },
     )
     known["ts"] = known["ts"].astype(candles["ts"].dtype)
+    # Over how many steps a return is, the market's bar before says.
+    before = known.groupby("watch_list")["known_at"].shift()
+    known["market_known_at"] = later(known.pop("known_at"), before)
     # The count of a calendar's bars asks for the name of an instrument that follows it.
     member = {name: symbol for symbol, name in of.items()}
     known = with_steps(parts, known.assign(symbol=known["watch_list"].map(member)))
@@ -102,7 +112,9 @@ def with_market(parts: Parts, candles: pd.DataFrame) -> pd.DataFrame:
         is_own = is_same_time(steps, others)
         for name in ("market", "market_volume"):
             rows[name] = rows[name].where(is_own)
-    return rows.drop(columns=["watch_list", "market_steps"])
+    if "known_at" in rows:
+        rows["known_at"] = later(rows["known_at"], rows["market_known_at"])
+    return rows.drop(columns=["watch_list", "market_steps", "market_known_at"])
 
 
 def _found(

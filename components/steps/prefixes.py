@@ -46,4 +46,4 @@ def _candles(parts: Parts) -> pd.DataFrame:
             f"prefixes: the warehouse holds no {watch.interval} candles of what is watched. "
             "Run `python main.py backfill --since 2015-01-01` first."
         )
-    return with_market(parts, with_steps(parts, with_splits(parts, rows, as_of)))
+    return with_market(parts, with_steps(parts, with_splits(parts, rows, as_of)), as_of)

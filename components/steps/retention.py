@@ -24,6 +24,8 @@ where scores.symbol = named.symbol and scores."interval" = %(interval)s
   and scores.ts < %(before)s
 """
 
+OLD_FEATURES = OLD_SCORES.replace("scores", "features")
+
 # A refused bar behind which no bar came is what keeps a dead market from being asked for, and
 # told, anew each day: it stays, however old it is.
 OLD_QUARANTINE = """
@@ -39,30 +41,39 @@ where q.known_at < %(before)s and q."interval" = %(interval)s
 def retire(parts: Parts, as_of: pd.Timestamp) -> int:
     """Let go of what is older than the settings keep; give how many rows and partitions went.
 
-    Scores go by the age of their bar, rows kept aside by when they were, minutes by partitions;
-    hours, days, verdicts, alerts and the whole lake stay. Neither a dry run nor a run of days
-    of the past gives anything up. The lake's small files are merged where a month has many.
+    Scores go by the age of their bar, rows kept aside by when they were, minutes by partitions
+    and their features with them; hours, days, verdicts, alerts and the whole lake stay. Neither a
+    dry run nor a run of days of the past gives anything up. The lake's small files are merged
+    where a month has many.
     """
     if parts.is_dry or pd.Timestamp(parts.clock()) - as_of > DAY:
         return 0
     watch = parts.watch
     gone = {
-        "scores_retired": _let_go(parts, OLD_SCORES, as_of, watch.keep_scores_days),
-        "quarantine_retired": _let_go(parts, OLD_QUARANTINE, as_of, watch.keep_quarantine_days),
+        "scores_retired": _let_go(parts, OLD_SCORES, _ago(as_of, watch.keep_scores_days)),
+        "quarantine_retired": _let_go(
+            parts, OLD_QUARANTINE, _ago(as_of, watch.keep_quarantine_days)
+        ),
     }
     if is_intraday(watch.interval):
         parts.lake.compact_all(watch.interval, least=MANY_FILES)
         n_partitions = parts.warehouse.keep_minutes(watch.keep_minutes_days, as_of)
         gone["partitions_retired"] = n_partitions
+        minutes_since = parts.warehouse.minutes_since if watch.keep_minutes_days else None
+        gone["features_retired"] = _let_go(parts, OLD_FEATURES, minutes_since)
     parts.run.counts |= {name: n for name, n in gone.items() if n}
     return sum(gone.values())
 
 
-def _let_go(parts: Parts, statement: str, as_of: pd.Timestamp, days: int) -> int:
-    if not days:
+def _ago(as_of: pd.Timestamp, days: int) -> pd.Timestamp | None:
+    return as_of - days * DAY if days else None
+
+
+def _let_go(parts: Parts, statement: str, before: pd.Timestamp | None) -> int:
+    if before is None:
         return 0
     asked = {
-        "before": (as_of - days * DAY).to_pydatetime(),
+        "before": before.to_pydatetime(),
         "interval": parts.watch.interval,
         "is_measured": parts.is_measured,
     }

@@ -13,10 +13,11 @@ from psycopg2 import sql as pg
 
 from components.errors import WarehouseError
 from components.rows import apart, is_intraday, prepared, versions
-from components.tables import CANDLES, INTRADAY, TABLES, Table
+from components.tables import CANDLES, DAILY, INTRADAY, TABLES, Table
 from components.warehouse import intraday, loading, migrations, sql, timescale
 from components.warehouse.connection import Connection
 from components.warehouse.copying import decoded
+from components.warehouse.loading import LOOK_UP
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,15 @@ LATERAL (
 ) AS newest
 """
 
+FIRST_TS = """
+SELECT wanted.symbol, oldest.ts FROM unnest(%(symbols)s::text[]) AS wanted (symbol),
+LATERAL (
+    SELECT {ts} AS ts FROM {table}
+    WHERE symbol = wanted.symbol AND "interval" = %(interval)s
+    ORDER BY {table}.symbol, {table}."interval", {table}.ts LIMIT 1
+) AS oldest
+"""
+
 BARS = """
 SELECT symbol, min(ts) AS first_ts, max(ts) AS last_ts, count(DISTINCT ts) AS n_bars
 FROM {table} WHERE symbol = ANY(%(symbols)s) AND "interval" = %(interval)s AND known_at <= %(as_of)s
@@ -45,6 +55,14 @@ GROUP BY symbol ORDER BY symbol
 # OFFSET 0 keeps the planner from walking the key's index through all history instead.
 CHANGED = """
 (SELECT * FROM {table} WHERE known_at > {after} AND known_at <= {as_of} OFFSET 0) AS {table}
+"""
+
+CHANGED_UP_TO = """
+SELECT DISTINCT changed.symbol FROM (
+    SELECT symbol, ts FROM {table} WHERE known_at > %(after)s AND known_at <= %(as_of)s
+    AND "interval" = %(interval)s AND hours IS DISTINCT FROM 'extended' OFFSET 0
+) AS changed JOIN unnest(%(symbols)s::text[], %(ts)s::timestamptz[]) AS up_to (symbol, ts)
+ON changed.symbol = up_to.symbol AND changed.ts <= up_to.ts
 """
 
 SYMBOLS = 'SELECT DISTINCT symbol FROM {table} WHERE "interval" = %s ORDER BY symbol'
@@ -249,17 +267,51 @@ class Warehouse:
                 frames.append(self._copied(stored, list(CANDLES.columns), conditions, source))
         return _together(frames, CANDLES)
 
+    def changed_up_to(
+        self,
+        bars: "pd.Series[pd.Timestamp]",
+        interval: str,
+        known_after: pd.Timestamp,
+        as_of: pd.Timestamp,
+    ) -> list[str]:
+        """Name the symbols of which a candle became known in (known_after, as_of], up to a bar.
+
+        ``bars`` has the symbols as its index. Candles of extended hours do not count.
+        """
+        (table,) = _kept_in(CANDLES, interval)
+        params = {
+            "symbols": list(bars.index),
+            "ts": [ts.to_pydatetime() for ts in bars],
+            "interval": interval,
+            "after": known_after.to_pydatetime(),
+            "as_of": as_of.to_pydatetime(),
+        }
+        with self.transaction() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
+            cursor.execute(pg.SQL(CHANGED_UP_TO).format(table=pg.Identifier(table.name)), params)
+            return sorted(symbol for (symbol,) in cursor.fetchall())
+
     def last_ts(
         self, symbols: Iterable[str], interval: str, as_of: pd.Timestamp
     ) -> dict[str, pd.Timestamp]:
         """Find each symbol's newest bar; a symbol without bars is absent."""
         (table,) = _kept_in(CANDLES, interval)
         with self.transaction() as cursor:
-            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+            cursor.execute(LOOK_UP)
             cursor.execute(
                 pg.SQL(LAST_TS).format(table=pg.Identifier(table.name)),
                 {"symbols": list(symbols), "interval": interval, "as_of": as_of},
             )
+            return {symbol: pd.Timestamp(ts).as_unit("us") for symbol, ts in cursor.fetchall()}
+
+    def first_ts(self, symbols: Iterable[str], interval: str) -> dict[str, pd.Timestamp]:
+        """Find each symbol's first bar, one that was given up too; without bars it is absent."""
+        (table,) = _kept_in(CANDLES, interval)
+        of, ts = (DAILY, "first_ts") if table == INTRADAY else (table, "ts")
+        statement = pg.SQL(FIRST_TS).format(table=pg.Identifier(of.name), ts=pg.Identifier(ts))
+        with self.transaction() as cursor:
+            cursor.execute(LOOK_UP)
+            cursor.execute(statement, {"symbols": list(symbols), "interval": interval})
             return {symbol: pd.Timestamp(ts).as_unit("us") for symbol, ts in cursor.fetchall()}
 
     def bars(self, symbols: Iterable[str], interval: str, as_of: pd.Timestamp) -> pd.DataFrame:
