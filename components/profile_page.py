@@ -1,0 +1,176 @@
+"""An exploration of instruments as one HTML page that needs nothing beside itself; pure."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from components import profile_tables as tables
+from components.profile.figures import PLAIN_TIMES, PLAIN_WINDOW
+from components.profile.pairs import LEAST_COMMON
+from components.profile.unusual import LARGE, N_VOLUMES
+from components.profile_tables import Profile
+from components.quality_page import MAX_ROWS, section
+from components.templates import fill
+from components.words import counted, number, percent, price, times
+
+# Rows of the tables of unusual bars and pairs; instruments in the picture of volatilities.
+MAX_LISTED, MAX_BARS = 25, 40
+
+
+def page(profile: Profile) -> str:
+    """The page: tables, pictures, and the rules by which they were made."""
+    symbols = profile.symbols
+    shown = symbols.head(MAX_ROWS)
+    columns, consistency = tables.table(profile), tables.consistency()
+    with_bars = int((symbols["n_bars"] > 0).sum())
+    return fill(
+        "profile.html.j2",
+        title=profile.title,
+        tiles=_tiles(profile),
+        rules=rules(profile),
+        headers=list(columns),
+        rows=tables.cells(columns, shown),
+        more=len(symbols) - len(shown),
+        histories=[(each.symbol, _history(each, profile)) for each in profile.drawn],
+        not_drawn=with_bars - len(profile.drawn),
+        moves=_moves(profile),
+        spikes=_spikes(profile),
+        n_volumes=N_VOLUMES,
+        volatility=volatility_picture(profile),
+        correlation=correlation_picture(profile),
+        in_matrix=len(profile.matrix.symbols),
+        not_in_matrix=with_bars - len(profile.matrix.symbols),
+        pairs=_pairs(profile),
+        consistency_headers=list(consistency),
+        consistency_rows=tables.cells(consistency, shown),
+        checks=_checks(profile),
+        quality={**section(profile.quality), "aside": []},
+        not_compared=len(symbols) - len(profile.quality.symbols),
+    )
+
+
+def _tiles(profile: Profile) -> list[tuple[str, str]]:
+    symbols = profile.symbols
+    due, held = (symbols["n_due"] - symbols["n_late"]).sum(), symbols["n_held"].sum()
+    moves, spikes = (
+        symbols[f"n_{what}"].sum() / max(symbols[f"n_judged_{of}"].sum(), 1)
+        for what, of in (("large_moves", "moves"), ("volume_spikes", "volumes"))
+    )
+    return [
+        (f"{len(symbols):,}", "instruments"),
+        (f"{symbols['n_bars'].sum():,}", "bars"),
+        (tables.covered(held / due if due else np.nan), "of the bars due are held"),
+        (percent(moves), "large moves"),
+        (percent(spikes), "volume spikes"),
+        (f"{symbols['n_aside'].sum():,}", "bars kept aside"),
+    ]
+
+
+def rules(profile: Profile) -> dict[str, str]:
+    """What each figure means, in a sentence or two."""
+    is_daily = profile.interval.endswith("d")
+    by_hour = "" if is_daily else ", and at this half hour of the day (known from the fifth day on)"
+    night = "" if is_daily else "; what a night did is held against a whole session"
+    symbols = profile.symbols
+    by_mean = (int(symbols[f"n_plain_{name}"].sum()) for name in ("spikes", "judged"))
+    plain = tables.among(*by_mean) or "none"
+    return {
+        "volatility": "Volatility is that of log returns, a year, over all bars and over the last "
+        "60 returns; splits are undone.",
+        "moves": f"A large move is {LARGE:g} times the volatility known before it, or more"
+        f"{by_hour}{night}; shares are of the bars that could be judged.",
+        "spikes": f"A volume spike lies {LARGE:g} of its usual deviations above its recent level, "
+        f"in logarithms{by_hour}. By the plain rule, volume over {PLAIN_TIMES:g} times the mean of "
+        f"up to {PLAIN_WINDOW} bars before, there would be {plain}.",
+        "correlation": "Pearson's, of log returns over the same time: common bars are those whose "
+        "returns begin and end together. Of fewer than "
+        f"{LEAST_COMMON} common bars none is given.",
+        "consistency": "Counts of bars. Aside: failed a check. Copies: came again, and were not "
+        "believed. Corrected: a later reply said something else. Gaps: places where due bars are "
+        "not held. One price: open, high, low and close are equal. No trade: a volume of 0.",
+    }
+
+
+def _history(history: Any, profile: Profile) -> Markup:
+    from components.profile_charts import history_png
+
+    return data_uri(history_png(history, profile.interval))
+
+
+def volatility_picture(profile: Profile) -> Markup | None:
+    """The volatilities of the first instruments that have one."""
+    rows = profile.symbols[profile.symbols["volatility"].notna()].head(MAX_BARS)
+    if rows.empty:
+        return None
+    # matplotlib takes half a second to import, and --json needs no picture.
+    from components.profile_charts import volatility_png
+
+    whole, recent = (rows[name].to_numpy() for name in ("volatility", "volatility_recent"))
+    return data_uri(volatility_png(list(rows["symbol"]), whole, recent))
+
+
+def correlation_picture(profile: Profile) -> Markup | None:
+    """The matrix of the instruments with the most bars; None of fewer than two."""
+    matrix = profile.matrix
+    if len(matrix.symbols) < 2:
+        return None
+    from components.profile_charts import correlation_png
+
+    return data_uri(correlation_png(matrix.symbols, matrix.correlation))
+
+
+def _moves(profile: Profile) -> Sequence[Sequence[str]]:
+    return [
+        (
+            row["symbol"],
+            tables.when(row["ts"], profile.interval),
+            percent(row["return"], sign=True),
+            times(abs(row["times_usual"])),
+            price(row["close"]),
+            counted(row["bars_over"], "bar"),
+        )
+        for row in profile.moves.head(MAX_LISTED).to_dict("records")
+    ]
+
+
+def _spikes(profile: Profile) -> Sequence[Sequence[str]]:
+    return [
+        (
+            row["symbol"],
+            tables.when(row["ts"], profile.interval),
+            f"{row['volume']:,.0f}",
+            f"{row['z']:+.1f}",
+            "" if np.isnan(row["times_median"]) else times(row["times_median"]),
+            percent(number(row["return"]), sign=True),
+        )
+        for row in profile.spikes.head(MAX_LISTED).to_dict("records")
+    ]
+
+
+def _pairs(profile: Profile) -> Sequence[Sequence[str]]:
+    return [
+        (row["first"], row["second"], f"{row['correlation']:+.2f}", f"{row['n_common']:,}")
+        for row in profile.pairs.head(MAX_LISTED).to_dict("records")
+    ]
+
+
+def _checks(profile: Profile) -> Sequence[Sequence[str]]:
+    return [
+        (
+            row["check_name"],
+            row["became"],
+            f"{row['n_bars']:,}",
+            f"{row['n_symbols']:,}",
+            tables.first_case(row, profile.interval),
+        )
+        for row in tables.by_check(profile).to_dict("records")
+    ]
+
+
+def data_uri(png: bytes) -> Markup:
+    """A picture as an address that holds it."""
+    # Base64 of bytes made here holds nothing that needs escaping.
+    return Markup("data:image/png;base64," + base64.b64encode(png).decode())  # noqa: S704

@@ -1,0 +1,298 @@
+"""An exploration of instruments as JSON and as tables of text; pure."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.profile.figures import PLAIN_TIMES, PLAIN_WINDOW, RECENT
+from components.profile.history import History
+from components.profile.pairs import LEAST_COMMON, Matrix
+from components.profile.unusual import LARGE, N_VOLUMES
+from components.quality_page import Quality
+from components.words import UNTIMED, clean, counted, moment, number, percent, price, times
+
+# So many instruments are printed, and unusual bars and pairs of each kind; the JSON has more.
+MAX_PRINTED, MAX_LINES = 40, 10
+
+Row = Mapping[Any, Any]
+Columns = Mapping[str, Callable[[Row], str]]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the bars of some instruments are like.
+
+    Parameters
+    ----------
+    symbols : DataFrame
+        A row an instrument, the largest move first: the columns of ``figures``, of
+        ``Quality.symbols`` (n_expected as n_due) and of ``holdings``, and coverage, the share
+        of the bars due between the first one and the last one that is held.
+    moves, spikes : DataFrame
+        The large moves and the volume spikes that stand out most, see ``unusual``.
+    pairs : DataFrame
+        The strongest correlations: first, second, correlation, n_common.
+    matrix : Matrix
+        All correlations of the instruments with the most bars.
+    checks : DataFrame
+        symbol, check_name, n_bars, first, is_let_in: what the quarantine says.
+    quality : Quality
+        Day by day, of the instruments that miss most.
+    drawn : tuple of History
+        What the pictures of the first instruments are drawn from.
+    """
+
+    as_of: pd.Timestamp
+    since: pd.Timestamp | None
+    interval: str
+    source: str
+    symbols: pd.DataFrame
+    moves: pd.DataFrame
+    spikes: pd.DataFrame
+    pairs: pd.DataFrame
+    matrix: Matrix
+    checks: pd.DataFrame
+    quality: Quality
+    drawn: tuple[History, ...]
+
+    @property
+    def title(self) -> str:
+        """How many instruments, of which source, over which time."""
+        n_bars = int(self.symbols["n_bars"].sum())
+        since = "" if self.since is None else f", since {moment(self.since)}"
+        return (
+            f"Exploration: {self.interval}, {counted(len(self.symbols), 'instrument')}, "
+            f"{counted(n_bars, 'bar')}, {self.source}{since}, as of {moment(self.as_of, '1m')}"
+        )
+
+
+def described(held: pd.DataFrame, figures: pd.DataFrame) -> pd.DataFrame:
+    """Join what is held of the instruments with what it is like; the largest move first."""
+    rows = held.drop(columns=["first", "last", "total", "n_zero", "gap_first", "gap_last"])
+    rows = rows.rename(columns={"n_expected": "n_due"}).merge(figures, how="left", on="symbol")
+    counts = [name for name in map(str, figures) if name.startswith(("n_", "longest_"))]
+    rows[counts] = rows[counts].fillna(0).astype(np.int64)
+    n_by_then = rows["n_due"] - rows["n_late"]
+    rows["coverage"] = rows["n_held"] / n_by_then.where(n_by_then > 0)
+    return rows.sort_values(
+        ["largest_move_times", "symbol"], ascending=[False, True], kind="stable", ignore_index=True
+    )
+
+
+def as_json(profile: Profile) -> dict[str, Any]:
+    """Every figure, and the rules behind them. Keys are kept stable; what is unknown is None."""
+    matrix = profile.matrix
+    tables = {
+        "symbols": profile.symbols,
+        "moves": profile.moves,
+        "spikes": profile.spikes,
+        "pairs": profile.pairs,
+        "checks": profile.checks,
+    }
+    return {
+        "as_of": profile.as_of.isoformat(),
+        "since": None if profile.since is None else profile.since.isoformat(),
+        "interval": profile.interval,
+        "source": profile.source,
+        "rules": {
+            "large_move_times_usual": LARGE,
+            "volume_spike_z": LARGE,
+            "plain_spike_times_mean": PLAIN_TIMES,
+            "plain_spike_bars_before": PLAIN_WINDOW,
+            "recent_returns": RECENT,
+            "least_common_bars": LEAST_COMMON,
+        },
+        **{
+            name: json.loads(
+                table.to_json(orient="records", date_format="iso", double_precision=12)
+            )
+            for name, table in tables.items()
+        },
+        "matrix": {
+            "symbols": list(matrix.symbols),
+            "correlation": [
+                [None if np.isnan(value) else round(float(value), 12) for value in row]
+                for row in matrix.correlation
+            ],
+            "n_common": matrix.n_common.tolist(),
+        },
+    }
+
+
+def table(profile: Profile) -> Columns:
+    """The columns of the instruments' table, each with what makes its cell of a row."""
+    return {
+        "symbol": lambda row: clean(row["symbol"], 32),
+        "first": lambda row: when(row["first"]),
+        "last": lambda row: when(row["last"]),
+        "bars": lambda row: f"{row['n_bars']:,}",
+        "held": lambda row: covered(row["coverage"]),
+        "volatility": lambda row: percent(number(row["volatility"])),
+        "recent": lambda row: percent(number(row["volatility_recent"])),
+        "moves": lambda row: among(row["n_large_moves"], row["n_judged_moves"]),
+        "spikes": lambda row: among(row["n_volume_spikes"], row["n_judged_volumes"]),
+        "largest move": lambda row: _largest(row, profile.interval),
+    }
+
+
+def consistency() -> Columns:
+    """The columns of the table of consistency."""
+    return {
+        "symbol": lambda row: clean(row["symbol"], 32),
+        "aside": lambda row: f"{row['n_aside']:,}",
+        "out of order": lambda row: f"{row['n_out_of_order']:,}",
+        "copies": lambda row: f"{row['n_copies']:,}",
+        "corrected": _corrected,
+        "disagree": lambda row: f"{row['n_disagreeing']:,}",
+        "gaps": lambda row: _with(row["n_gaps"], "longest", row["longest_gap_bars"]),
+        "late": lambda row: f"{row['n_late']:,}",
+        "unchanged": lambda row: _with(row["n_unchanged"], "in a row", row["longest_unchanged"]),
+        "one price": lambda row: f"{row['n_flat']:,}",
+        "no trade": lambda row: f"{row['n_zero_volume']:,}",
+        "no volume": lambda row: f"{row['n_no_volume']:,}",
+    }
+
+
+def text_table(profile: Profile) -> str:
+    """The tables as plain text, of about 120 columns."""
+    shown = profile.symbols.head(MAX_PRINTED)
+    more = len(profile.symbols) - len(shown)
+    lines = [profile.title, *_aligned(table(profile), shown)]
+    lines += [f"and {more:,} more with smaller moves; the page and the JSON have them"] * (more > 0)
+    lines += ["", "consistency, in bars:", *_aligned(consistency(), shown)]
+    interval = profile.interval
+    for name, said in (
+        ("what the checks said", checks_in_words(profile)),
+        ("largest moves", [move_in_words(row, interval) for row in _first(profile.moves)]),
+        ("volume spikes", [spike_in_words(row, interval) for row in _first(profile.spikes)]),
+        ("strongest pairs", [pair_in_words(row) for row in _first(profile.pairs)]),
+    ):
+        lines += ["", f"{name}:" if said else f"{name}: none", *(f"  {each}" for each in said)]
+    return "\n".join(lines)
+
+
+def by_check(profile: Profile) -> pd.DataFrame:
+    """The quarantine by check, most bars first.
+
+    Returns
+    -------
+    DataFrame
+        check_name, n_bars, n_symbols, symbol and first (of the first case), became (in words).
+    """
+    rows = profile.checks.sort_values("first", kind="stable", na_position="last")
+    found = rows.groupby("check_name", as_index=False, sort=True).agg(
+        n_bars=("n_bars", "sum"),
+        n_symbols=("symbol", "nunique"),
+        symbol=("symbol", "first"),
+        first=("first", "first"),
+        is_let_in=("is_let_in", "first"),
+    )
+    found["became"] = np.where(found.pop("is_let_in"), "let in, and noted", "kept aside")
+    return found.sort_values("n_bars", ascending=False, kind="stable", ignore_index=True)
+
+
+def checks_in_words(profile: Profile) -> list[str]:
+    """A line a check."""
+    return [
+        f"{clean(row['check_name'], 40)}: {counted(row['n_bars'], 'bar')} {row['became']}, of "
+        f"{counted(row['n_symbols'], 'instrument')}; first {first_case(row, profile.interval)}"
+        for row in by_check(profile).to_dict("records")
+    ]
+
+
+def first_case(row: Row, interval: str) -> str:
+    """The instrument and the bar of a check's first case."""
+    first = row["first"]
+    at = UNTIMED if first is pd.NaT else when(first, interval)
+    return f"{clean(row['symbol'], 32)} {at}"
+
+
+def cells(columns: Columns, rows: pd.DataFrame) -> list[tuple[str, ...]]:
+    """The texts of a table, a tuple a row."""
+    return [tuple(cell(row) for cell in columns.values()) for row in rows.to_dict("records")]
+
+
+def _aligned(columns: Columns, rows: pd.DataFrame) -> list[str]:
+    texts = [tuple(columns), *cells(columns, rows)]
+    widths = [max(len(row[n]) for row in texts) for n in range(len(columns))]
+    return [_line(row, widths) for row in texts]
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Names to the left, numbers to the right."""
+    padded = [
+        text.rjust(width) if n else text.ljust(width)
+        for n, (text, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
+
+
+def _first(rows: pd.DataFrame) -> list[dict[Any, Any]]:
+    return list(rows.head(MAX_LINES).to_dict("records"))
+
+
+def when(ts: Any, interval: str = "1d") -> str:
+    """A bar's open, UTC, or its date alone; "none" where there is no bar."""
+    return "none" if pd.isna(ts) else moment(ts, interval).removesuffix(" UTC")
+
+
+def covered(share: float) -> str:
+    """A coverage in percent, never 100 % of what is not whole; blank where nothing was due."""
+    if not np.isfinite(share):
+        return ""
+    return "100 %" if share == 1 else f"{min(100 * share, 99.99):.2f} %"
+
+
+def among(n: int, n_judged: int) -> str:
+    """A count and its share of the bars that could be judged; blank where none could."""
+    return f"{n:,} ({100 * n / n_judged:.2f} %)" if n_judged else ""
+
+
+def _largest(row: Row, interval: str) -> str:
+    size = number(row["largest_move_times"])
+    if np.isnan(size):
+        return ""
+    said = f"{percent(row['largest_move'], sign=True)} {when(row['largest_move_ts'], interval)}"
+    return f"{said}, {times(size)} x usual"
+
+
+def _with(n: int, word: str, most: int) -> str:
+    return f"{n:,} ({word} {most:,})" if most > 1 else f"{n:,}"
+
+
+def _corrected(row: Row) -> str:
+    if not row["n_corrected"]:
+        return "0"
+    return f"{row['n_corrected']:,} (close by {percent(number(row['largest_correction']))})"
+
+
+def move_in_words(row: Row, interval: str) -> str:
+    """A large move in a line."""
+    said = (
+        f"{clean(row['symbol'], 32)} {when(row['ts'], interval)}: "
+        f"{percent(row['return'], sign=True)}, {times(abs(row['times_usual']))} times its usual "
+        f"move, to {price(row['close'])}"
+    )
+    return said if row["bars_over"] == 1 else f"{said}, over {counted(row['bars_over'], 'bar')}"
+
+
+def spike_in_words(row: Row, interval: str) -> str:
+    """A volume spike in a line."""
+    known = np.isfinite(row["times_median"])
+    ratio = f", {times(row['times_median'])} times its median of {N_VOLUMES} bars" if known else ""
+    return (
+        f"{clean(row['symbol'], 32)} {when(row['ts'], interval)}: volume {row['volume']:,.0f}, "
+        f"z {row['z']:+.1f}{ratio}; it moved {percent(number(row['return']), sign=True)}"
+    )
+
+
+def pair_in_words(row: Row) -> str:
+    """A pair in a line."""
+    return (
+        f"{clean(row['first'], 32)} and {clean(row['second'], 32)}: {row['correlation']:+.2f} over "
+        f"{counted(row['n_common'], 'common bar')}"
+    )
