@@ -2,13 +2,13 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from components import profile_tables as tables
 from components.profile.figures import PLAIN_TIMES, PLAIN_WINDOW
+from components.profile.history import History
 from components.profile.pairs import LEAST_COMMON
 from components.profile.unusual import LARGE, N_VOLUMES
 from components.profile_tables import Profile
@@ -34,13 +34,14 @@ def page(profile: Profile) -> str:
         headers=list(columns),
         rows=tables.cells(columns, shown),
         more=len(symbols) - len(shown),
-        histories=[(each.symbol, _history(each, profile)) for each in profile.drawn],
+        left_out=profile.left_out,
+        histories=[(each.symbol, _shown(history_picture(profile, each))) for each in profile.drawn],
         not_drawn=with_bars - len(profile.drawn),
         moves=_moves(profile),
         spikes=_spikes(profile),
         n_volumes=N_VOLUMES,
-        volatility=volatility_picture(profile),
-        correlation=correlation_picture(profile),
+        volatility=_shown(volatility_picture(profile)),
+        correlation=_shown(correlation_picture(profile)),
         in_matrix=len(profile.matrix.symbols),
         not_in_matrix=with_bars - len(profile.matrix.symbols),
         pairs=_pairs(profile),
@@ -94,32 +95,32 @@ def rules(profile: Profile) -> dict[str, str]:
     }
 
 
-def _history(history: Any, profile: Profile) -> Markup:
+def history_picture(profile: Profile, history: History) -> bytes:
+    """One instrument's prices and volumes as PNG bytes."""
+    # matplotlib takes half a second to import.
     from components.profile_charts import history_png
 
-    return data_uri(history_png(history, profile.interval))
+    return history_png(history, profile.interval)
 
 
-def volatility_picture(profile: Profile) -> Markup | None:
+def volatility_picture(profile: Profile) -> bytes | None:
     """The volatilities of the first instruments that have one."""
     rows = profile.symbols[profile.symbols["volatility"].notna()].head(MAX_BARS)
     if rows.empty:
         return None
-    # matplotlib takes half a second to import, and --json needs no picture.
     from components.profile_charts import volatility_png
 
     whole, recent = (rows[name].to_numpy() for name in ("volatility", "volatility_recent"))
-    return data_uri(volatility_png(list(rows["symbol"]), whole, recent))
+    return volatility_png(list(rows["symbol"]), whole, recent)
 
 
-def correlation_picture(profile: Profile) -> Markup | None:
+def correlation_picture(profile: Profile) -> bytes | None:
     """The matrix of the instruments with the most bars; None of fewer than two."""
-    matrix = profile.matrix
-    if len(matrix.symbols) < 2:
+    if len(profile.matrix.symbols) < 2:
         return None
     from components.profile_charts import correlation_png
 
-    return data_uri(correlation_png(matrix.symbols, matrix.correlation))
+    return correlation_png(profile.matrix.symbols, profile.matrix.correlation)
 
 
 def _moves(profile: Profile) -> Sequence[Sequence[str]]:
@@ -170,7 +171,9 @@ def _checks(profile: Profile) -> Sequence[Sequence[str]]:
     ]
 
 
-def data_uri(png: bytes) -> Markup:
+def _shown(png: bytes | None) -> Markup | None:
     """A picture as an address that holds it."""
+    if png is None:
+        return None
     # Base64 of bytes made here holds nothing that needs escaping.
     return Markup("data:image/png;base64," + base64.b64encode(png).decode())  # noqa: S704

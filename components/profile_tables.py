@@ -18,6 +18,18 @@ from components.words import UNTIMED, clean, counted, moment, number, percent, p
 # So many instruments are printed, and unusual bars and pairs of each kind; the JSON has more.
 MAX_PRINTED, MAX_LINES = 40, 10
 
+# What is told of each instrument, in the order of the JSON; see ``Profile``.
+TOLD = (
+    *("symbol", "first", "last", "n_bars", "bars_per_year", "coverage", "n_due", "n_held"),
+    *("n_missing", "n_refused", "n_no_trade", "n_venue_down", "n_extended", "n_late", "is_late"),
+    *("volatility", "volatility_recent", "n_judged_moves", "n_large_moves", "largest_move"),
+    *("largest_move_times", "largest_move_ts", "n_judged_volumes", "n_volume_spikes"),
+    *("largest_spike_z", "largest_spike_ts", "n_plain_judged", "n_plain_spikes", "n_unchanged"),
+    *("longest_unchanged", "n_flat", "n_zero_volume", "n_no_volume", "n_gaps"),
+    *("longest_gap_bars", "n_stored", "n_corrected", "largest_correction", "n_aside", "n_copies"),
+    *("n_out_of_order", "n_disagreeing", "is_cut"),
+)
+
 Row = Mapping[Any, Any]
 Columns = Mapping[str, Callable[[Row], str]]
 
@@ -29,9 +41,10 @@ class Profile:
     Parameters
     ----------
     symbols : DataFrame
-        A row an instrument, the largest move first: the columns of ``figures``, of
-        ``Quality.symbols`` (n_expected as n_due) and of ``holdings``, and coverage, the share
-        of the bars due between the first one and the last one that is held.
+        A row an instrument, the largest move first, in the columns of ``TOLD``: those of
+        ``figures``, of ``Quality.symbols`` (n_expected as n_due) and of ``holdings``; coverage,
+        the share of the bars due from the first one held to the last that is held; is_cut, where
+        the newest bars alone are described.
     moves, spikes : DataFrame
         The large moves and the volume spikes that stand out most, see ``unusual``.
     pairs : DataFrame
@@ -60,6 +73,18 @@ class Profile:
     drawn: tuple[History, ...]
 
     @property
+    def left_out(self) -> str:
+        """Whose oldest bars were not described, in a sentence; "" where all were."""
+        long = self.symbols.loc[self.symbols["is_cut"], "symbol"]
+        if long.empty:
+            return ""
+        others = f" and {counted(len(long) - 1, 'other')}" if len(long) > 1 else ""
+        return (
+            f"Of {clean(long.iloc[0], 32)}{others} the newest bars alone are described, for there "
+            "are too many."
+        )
+
+    @property
     def title(self) -> str:
         """How many instruments, of which source, over which time."""
         n_bars = int(self.symbols["n_bars"].sum())
@@ -72,13 +97,13 @@ class Profile:
 
 def described(held: pd.DataFrame, figures: pd.DataFrame) -> pd.DataFrame:
     """Join what is held of the instruments with what it is like; the largest move first."""
-    rows = held.drop(columns=["first", "last", "total", "n_zero", "gap_first", "gap_last"])
-    rows = rows.rename(columns={"n_expected": "n_due"}).merge(figures, how="left", on="symbol")
+    rows = held.drop(columns=["first", "last"]).rename(columns={"n_expected": "n_due"})
+    rows = rows.merge(figures, how="left", on="symbol")
     counts = [name for name in map(str, figures) if name.startswith(("n_", "longest_"))]
     rows[counts] = rows[counts].fillna(0).astype(np.int64)
     n_by_then = rows["n_due"] - rows["n_late"]
     rows["coverage"] = rows["n_held"] / n_by_then.where(n_by_then > 0)
-    return rows.sort_values(
+    return rows[list(TOLD)].sort_values(
         ["largest_move_times", "symbol"], ascending=[False, True], kind="stable", ignore_index=True
     )
 
@@ -163,6 +188,7 @@ def text_table(profile: Profile) -> str:
     more = len(profile.symbols) - len(shown)
     lines = [profile.title, *_aligned(table(profile), shown)]
     lines += [f"and {more:,} more with smaller moves; the page and the JSON have them"] * (more > 0)
+    lines += list(filter(None, [profile.left_out]))
     lines += ["", "consistency, in bars:", *_aligned(consistency(), shown)]
     interval = profile.interval
     for name, said in (
@@ -214,6 +240,11 @@ def first_case(row: Row, interval: str) -> str:
 def cells(columns: Columns, rows: pd.DataFrame) -> list[tuple[str, ...]]:
     """The texts of a table, a tuple a row."""
     return [tuple(cell(row) for cell in columns.values()) for row in rows.to_dict("records")]
+
+
+def frame(columns: Columns, rows: pd.DataFrame) -> pd.DataFrame:
+    """The texts of a table with their headers."""
+    return pd.DataFrame(cells(columns, rows), columns=list(columns))
 
 
 def _aligned(columns: Columns, rows: pd.DataFrame) -> list[str]:

@@ -124,7 +124,8 @@ def strongest(returns: Returns, most: int, progress: Seen | None = None) -> pd.D
     Returns
     -------
     DataFrame
-        first, second (symbols), correlation, n_common; at most ``most`` rows.
+        first, second (symbols, in the order of their names), correlation, n_common; at most
+        ``most`` rows.
     """
     n = len(returns.symbols)
     blocks = [(i, j) for i in range(0, n, BLOCK) for j in range(i, n, BLOCK)]
@@ -132,17 +133,20 @@ def strongest(returns: Returns, most: int, progress: Seen | None = None) -> pd.D
     for i, j in blocks if progress is None else progress(blocks, len(blocks), "correlating"):
         one, other = returns.of[i : i + BLOCK], returns.of[j : j + BLOCK]
         found, n_common = correlations(one, other)
-        rows, columns = np.nonzero(np.isfinite(found))
+        # Where so many are held already, a weaker pair is none of them.
+        weakest = np.abs(held[0][-1]) if len(held[0]) == most else 0.0
+        with np.errstate(invalid="ignore"):
+            rows, columns = np.nonzero(np.abs(found) >= weakest - NOISE)
         if i == j:
             is_above = rows < columns
             rows, columns = rows[is_above], columns[is_above]
         new = np.column_stack([rows + i, columns + j, n_common[rows, columns]])
         held = _kept(np.r_[held[0], found[rows, columns]], np.r_[held[1], new], most)
-    names = np.array(returns.symbols, dtype=object)
+    names = np.sort(np.array(returns.symbols, dtype=object)[held[1][:, :2]], axis=1)
     return pd.DataFrame(
         {
-            "first": names[held[1][:, 0]],
-            "second": names[held[1][:, 1]],
+            "first": names[:, 0],
+            "second": names[:, 1],
             "correlation": held[0],
             "n_common": held[1][:, 2],
         }

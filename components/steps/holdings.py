@@ -90,14 +90,14 @@ def named(parts: Parts, chosen: Chosen) -> list[str]:
         When no bar is held of any of them, or the source gives no candles.
     """
     interval = parts.watch.interval
-    stored = set(parts.warehouse.symbols(interval))
-    seen = parts.warehouse.query(SEEN, _span(parts, None))["symbol"]
-    wanted = sorted(set(chosen.symbols) or stored | set(seen))
     if parts.is_measured:
         raise SettingsError(
             f"evaluate --profile: {parts.source.name!r} gives payment volumes, and candles alone "
             "are explored. Set TREMOR_SOURCE to a source of candles."
         )
+    stored = set(parts.warehouse.symbols(interval))
+    seen = parts.warehouse.query(SEEN, _span(parts, None))["symbol"]
+    wanted = sorted(set(chosen.symbols) or stored | set(seen))
     if not stored & set(wanted):
         of = f" of {', '.join(chosen.symbols[:5])}" if chosen.symbols else ""
         raise SettingsError(
@@ -113,35 +113,35 @@ def named(parts: Parts, chosen: Chosen) -> list[str]:
 def holdings(parts: Parts, symbols: list[str], since: pd.Timestamp | None) -> Holdings:
     """Look at what is held of the instruments since an instant, some at a time."""
     groups = [symbols[n : n + AT_ONCE] for n in range(0, len(symbols), AT_ONCE)]
-    seen = [
-        _looked_at(parts, group, since)
-        for group in parts.progress(groups, len(groups), "comparing with the calendar")
-    ]
-    if len(seen) == 1:
-        return seen[0]
-    table = worst_first(pd.concat([each.symbols for each in seen], ignore_index=True))
-    worst = list(table["symbol"].head(AT_ONCE))
-    return Holdings(
-        table,
-        pd.concat([each.checks for each in seen], ignore_index=True),
-        quality(parts, parts.run.as_of, since, worst),
-    )
+    tables, aside = [], []
+    for group in parts.progress(groups, len(groups), "comparing with the calendar"):
+        found = quality(parts, parts.run.as_of, since, group)
+        span = {**_span(parts, since), "symbols": group}
+        aside.append(parts.warehouse.query(ASIDE, span))
+        tables.append(_with_versions(parts, found.symbols, aside[-1], span))
+    table = worst_first(pd.concat(tables, ignore_index=True))
+    if len(groups) > 1:
+        # The days of all of them would not fit into memory.
+        found = quality(parts, parts.run.as_of, since, list(table["symbol"].head(AT_ONCE)))
+    checked = pd.concat(aside, ignore_index=True)
+    checked["is_let_in"] = checked["check_name"].isin(LET_IN)
+    return Holdings(table, checked, found)
 
 
-def _looked_at(parts: Parts, symbols: list[str], since: pd.Timestamp | None) -> Holdings:
-    found = quality(parts, parts.run.as_of, since, symbols)
-    span = {**_span(parts, since), "symbols": symbols}
+def _with_versions(
+    parts: Parts, symbols: pd.DataFrame, aside: pd.DataFrame, span: dict[str, Any]
+) -> pd.DataFrame:
+    """Add what was stored and corrected, and what the quarantine counts."""
     table = "candles_intraday" if is_intraday(parts.watch.interval) else "candles"
     versions = parts.warehouse.query(VERSIONS.format(table=table), span)
-    aside = parts.warehouse.query(ASIDE, span)
     of_check = aside.pivot_table(index="symbol", columns="check_name", values="n_bars")
-    rows = found.symbols.merge(versions, how="left", on="symbol")
+    rows = symbols.merge(versions, how="left", on="symbol")
     for column, names in COUNTED.items():
         n = of_check.reindex(columns=list(names)).sum(axis=1)
         rows[column] = rows["symbol"].map(n).fillna(0).astype(int)
     for column in ("n_stored", "n_corrected"):
         rows[column] = rows[column].fillna(0).astype(int)
-    return Holdings(rows, aside.assign(is_let_in=aside["check_name"].isin(LET_IN)), found)
+    return rows
 
 
 def _span(parts: Parts, since: pd.Timestamp | None) -> dict[str, Any]:

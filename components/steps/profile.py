@@ -1,11 +1,13 @@
 """Explore: what the instruments of the warehouse are like; nothing is judged, nobody is told."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from components.bar_fates import microseconds
+from components.errors import SettingsError
 from components.panels import CandlePanel, pack
 from components.profile.figures import figures
 from components.profile.history import History, histories
@@ -22,6 +24,7 @@ from components.tables import CANDLES
 
 # Instruments and bars read together: memory is bounded by them.
 AT_ONCE, BARS_AT_ONCE = 250, 1_000_000
+YEAR = pd.Timedelta(days=365.25)
 
 # Unusual bars listed of one instrument, and of all; pairs listed; instruments in the matrix,
 # and with a picture of their own.
@@ -29,43 +32,77 @@ LISTED, LISTED_OF_ALL = 20, 500
 PAIRS, IN_MATRIX, DRAWN = 200, 40, 12
 
 
+@dataclass
+class Seen:
+    """What the histories read so far came to; ``returns`` is filled as they are read."""
+
+    returns: Returns
+    rows: list[pd.DataFrame] = field(default_factory=list)
+    moves: list[pd.DataFrame] = field(default_factory=list)
+    spikes: list[pd.DataFrame] = field(default_factory=list)
+
+
 def profile(parts: Parts, chosen: Chosen) -> Profile:
     """Describe instruments: coverage, volatility, unusual bars, correlation, consistency.
+
+    Of an instrument with more than a million bars the newest million is described: so memory is
+    bounded. Its coverage is that of all.
 
     Raises
     ------
     SettingsError
         When nothing is held, or the source gives no candles.
     """
-    held = holdings(parts, named(parts, chosen), chosen.since)
-    n_bars = held.symbols.loc[held.symbols["n_stored"] > 0, ["symbol", "n_stored"]]
-    groups = list(_groups(n_bars))
-    returns = _room(parts, held.symbols, [symbol for group in groups for symbol in group])
-    rows: list[pd.DataFrame] = []
-    moves: list[pd.DataFrame] = []
-    spikes: list[pd.DataFrame] = []
-    for group in parts.progress(groups, len(groups), "reading histories"):
-        panel, axis = read_panel(parts, group, chosen.since)
-        found = compared(panel, axis)
-        rows.append(figures(panel, axis, found))
-        moves = [_largest([*moves, large_moves(panel, found, LISTED)], "times_usual")]
-        spikes = [_largest([*spikes, volume_spikes(panel, found, LISTED)], "z")]
-        returns.put(returns.symbols.index(group[0]), panel, found.move)
-    table = described(held.symbols, pd.concat(rows, ignore_index=True))
+    since = chosen.since
+    held = holdings(parts, named(parts, chosen), since)
+    is_cut = held.symbols["n_stored"] > BARS_AT_ONCE
+    firsts = {**dict.fromkeys(held.symbols["symbol"], since), **_cuts(parts, held.symbols[is_cut])}
+    seen = _histories(parts, held.symbols, firsts)
+    table = described(held.symbols.assign(is_cut=is_cut), pd.concat(seen.rows, ignore_index=True))
     return Profile(
         as_of=parts.run.as_of,
-        since=chosen.since,
+        since=since,
         interval=parts.watch.interval,
         source=parts.source.name,
         symbols=table,
-        moves=moves[0],
-        spikes=spikes[0],
-        pairs=strongest(returns, PAIRS, parts.progress),
-        matrix=_matrix(returns, table),
+        moves=seen.moves[0],
+        spikes=seen.spikes[0],
+        pairs=strongest(seen.returns, PAIRS, parts.progress),
+        matrix=_matrix(seen.returns, table),
         checks=held.checks,
         quality=held.quality,
-        drawn=_drawn(parts, table, chosen.since),
+        drawn=_drawn(parts, table, firsts),
     )
+
+
+def _histories(parts: Parts, held: pd.DataFrame, firsts: Mapping[str, pd.Timestamp | None]) -> Seen:
+    """Read the instruments' histories, some at a time."""
+    groups = list(_groups(held.loc[held["n_stored"] > 0, ["symbol", "n_stored"]]))
+    if not groups:
+        raise SettingsError(
+            f"evaluate --profile: no {parts.watch.interval} bar is held since then. Name an "
+            "earlier day with --since."
+        )
+    seen = Seen(_room(parts, held, [symbol for group in groups for symbol in group]))
+    for group in parts.progress(groups, len(groups), "reading histories"):
+        panel, axis = read_panel(parts, group, firsts[group[0]])
+        found = compared(panel, axis)
+        moves, spikes = large_moves(panel, found, LISTED), volume_spikes(panel, found, LISTED)
+        seen.rows.append(figures(panel, axis, found))
+        seen.moves = [_largest([*seen.moves, moves], "times_usual")]
+        seen.spikes = [_largest([*seen.spikes, spikes], "z")]
+        seen.returns.put(seen.returns.symbols.index(group[0]), panel, found.move)
+    return seen
+
+
+def _cuts(parts: Parts, long: pd.DataFrame) -> dict[str, pd.Timestamp]:
+    """From when on an instrument with too many bars is read."""
+    years = [
+        BARS_AT_ONCE / parts.calendars.bars_per_year(symbol, parts.watch.interval)
+        for symbol in long["symbol"]
+    ]
+    cuts = [(last - n * YEAR).floor("D") for last, n in zip(long["last"], years, strict=True)]
+    return dict(zip(long["symbol"], cuts, strict=True))
 
 
 def read_panel(
@@ -89,15 +126,14 @@ def read_panel(
 
 
 def _groups(n_bars: pd.DataFrame) -> Iterator[list[str]]:
-    """Instruments, in the order of their names, whose bars fit into memory together."""
+    """Instruments of about as many bars, whose panel fits into memory."""
     group: list[str] = []
-    total = 0
-    for symbol, n in n_bars.sort_values("symbol").itertuples(index=False):
-        if group and (len(group) >= AT_ONCE or total + n > BARS_AT_ONCE):
+    ordered = n_bars.sort_values(["n_stored", "symbol"])
+    for symbol, n in ordered.itertuples(index=False):
+        if group and (len(group) >= AT_ONCE or (len(group) + 1) * n > BARS_AT_ONCE):
             yield group
-            group, total = [], 0
+            group = []
         group.append(symbol)
-        total += n
     if group:
         yield group
 
@@ -129,10 +165,12 @@ def _matrix(returns: Returns, table: pd.DataFrame) -> Matrix:
     return matrix(returns, list(longest["symbol"].head(IN_MATRIX)))
 
 
-def _drawn(parts: Parts, table: pd.DataFrame, since: pd.Timestamp | None) -> tuple[History, ...]:
+def _drawn(
+    parts: Parts, table: pd.DataFrame, firsts: Mapping[str, pd.Timestamp | None]
+) -> tuple[History, ...]:
     """The histories of the first instruments of the table, read again one by one."""
     drawn: list[History] = []
     for symbol in table.loc[table["n_bars"] > 0, "symbol"].head(DRAWN):
-        panel, axis = read_panel(parts, [symbol], since)
+        panel, axis = read_panel(parts, [symbol], firsts[symbol])
         drawn += histories(panel, compared(panel, axis))
     return tuple(drawn)
