@@ -246,7 +246,11 @@ def test_minutes_are_described_in_regular_hours_by_the_exchange_calendar(world):
     rows = minutes("ACME", "2024-03-11")
     noon = pd.Timestamp("2024-03-18 16:00", tz="UTC")
     rows = rows[(rows["ts"] < noon) | (rows["ts"] >= noon + pd.Timedelta(hours=1))]
-    stored(world, rows, interval="1m")
+    leapt = minutes("LEAPT", "2024-03-11")
+    morning = pd.Timestamp("2024-03-15 13:30", tz="UTC")
+    prices = ["open", "high", "low", "close"]
+    leapt.loc[leapt["ts"] >= morning, prices] *= 1.1
+    stored(world, pd.concat([rows, leapt]), interval="1m")
     as_of = pd.Timestamp("2024-03-18 22:00", tz="UTC")
     found = explored(world, as_of, interval="1m")
     acme = row(found, "ACME")
@@ -257,6 +261,10 @@ def test_minutes_are_described_in_regular_hours_by_the_exchange_calendar(world):
     assert acme["volatility"] == pytest.approx(0.0004 * np.sqrt(252 * 390), rel=0.05)
     # Five days of the clock pass before a minute can be held against its half hour.
     assert 0 < acme["n_judged_volumes"] < 2 * 390
+    # A night's leap of a tenth is one, though not by the measure of a minute.
+    leap = row(found, "LEAPT")
+    assert leap["largest_move_ts"] == morning
+    assert 8 < leap["largest_move_times"] < 18
     assert "at this half hour of the day" in Page(page(found)).text
     seen = tremor(world, *PROFILE, "--interval", "1m", "--json", "--symbols", "ACME")
     assert json.loads(seen.out)["symbols"][0]["n_bars"] == acme["n_bars"]
@@ -266,7 +274,8 @@ def test_minutes_are_described_in_regular_hours_by_the_exchange_calendar(world):
 def test_long_histories_and_many_instruments_are_read_some_at_a_time(world, monkeypatch):
     """However they are grouped the figures are the same; each panel stays within its bounds."""
     fill(world, n_series=7)
-    stored(world, fill(world, n_series=1)[-40:].assign(symbol="YOUNG", known_at=LAST + DAY))
+    young = fill(world, n_series=1)[-45:].assign(symbol="YOUNG", known_at=LAST + DAY)
+    stored(world, young.drop(index=young.index[10:15]))
     whole = explored(world)
     seen = []
 
@@ -288,6 +297,7 @@ def test_long_histories_and_many_instruments_are_read_some_at_a_time(world, monk
     # Of too many to hold, the days of those that miss most.
     assert len(whole.quality.symbols) == 8
     assert len(pieces.quality.symbols) == 3
+    assert pieces.quality.symbols["symbol"][0] == "YOUNG"
     assert "Of the 3 that miss most" in Page(page(pieces)).text
 
 
