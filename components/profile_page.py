@@ -7,11 +7,11 @@ import numpy as np
 from markupsafe import Markup
 
 from components import profile_tables as tables
+from components.explored import Profile
 from components.profile.figures import PLAIN_TIMES, PLAIN_WINDOW
 from components.profile.history import History
 from components.profile.pairs import LEAST_COMMON
 from components.profile.unusual import LARGE, N_VOLUMES
-from components.profile_tables import Profile
 from components.quality_page import MAX_ROWS, section
 from components.templates import fill
 from components.words import counted, number, percent, price, times

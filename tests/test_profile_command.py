@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.explored import TOLD, as_json
 from components.profile_page import page
-from components.profile_tables import TOLD, as_json, text_table
+from components.profile_tables import text_table
 from components.steps import profile as exploring
 from components.steps.evaluate import Chosen
 from components.steps.profile import profile

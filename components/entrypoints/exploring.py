@@ -7,9 +7,10 @@ import pandas as pd
 import typer
 
 from components.errors import SettingsError
+from components.explored import Profile
+from components.explored import as_json as figures_of
 from components.profile_page import page
-from components.profile_tables import Profile, text_table
-from components.profile_tables import as_json as figures_of
+from components.profile_tables import text_table
 from components.settings import read_settings
 from components.steps.backfill import backfill
 from components.steps.evaluate import Chosen, written

@@ -8,12 +8,12 @@ import pandas as pd
 
 from components.bar_fates import microseconds
 from components.errors import SettingsError
+from components.explored import Profile, described
 from components.panels import CandlePanel, pack
 from components.profile.figures import figures
 from components.profile.history import History, histories
 from components.profile.pairs import Matrix, Returns, matrix, no_returns, strongest
 from components.profile.unusual import Axis, compared, large_moves, volume_spikes
-from components.profile_tables import Profile, described
 from components.sessions import ALWAYS_OPEN, length
 from components.steps.evaluate import COLUMNS, Chosen
 from components.steps.gaps import regular, with_steps
