@@ -17,7 +17,16 @@ from components.words import clean, counted, moment
 # What is told of each instrument, in the order of the JSON; see ``Profile``.
 TOLD = (
     *("symbol", "first", "last", "n_bars", "bars_per_year", "coverage", "n_due", "n_held"),
-    *("n_missing", "n_refused", "n_no_trade", "n_venue_down", "n_extended", "n_late", "is_late"),
+    *(
+        "n_missing",
+        "n_refused",
+        "n_no_trade",
+        "n_venue_down",
+        "n_not_due",
+        "n_extended",
+        "n_late",
+        "is_late",
+    ),
     *("volatility", "volatility_recent", "n_judged_moves", "n_large_moves", "largest_move"),
     *("largest_move_times", "largest_move_ts", "n_judged_volumes", "n_volume_spikes"),
     *("largest_spike_z", "largest_spike_ts", "n_plain_judged", "n_plain_spikes", "n_unchanged"),
@@ -25,6 +34,22 @@ TOLD = (
     *("longest_gap_bars", "n_stored", "n_corrected", "largest_correction", "n_aside", "n_copies"),
     *("n_out_of_order", "n_disagreeing", "is_cut"),
 )
+
+# Units of what is no count; times are bar opens, UTC.
+UNITS = {
+    "coverage": "fraction of the bars due",
+    "volatility": "fraction, a year",
+    "volatility_recent": "fraction, a year",
+    "largest_move": "fraction, close to close",
+    "largest_move_times": "volatilities known before",
+    "largest_spike_z": "usual deviations of the log volume",
+    "largest_correction": "fraction of the close",
+    "return": "fraction, close to close",
+    "times_usual": "volatilities known before, signed",
+    "z": "usual deviations of the log volume",
+    "times_median": "ratio to the median of the 60 bars before",
+    "correlation": "-1 to 1",
+}
 
 
 @dataclass(frozen=True)
@@ -36,8 +61,9 @@ class Profile:
     symbols : DataFrame
         A row an instrument, the largest move first, in the columns of ``TOLD``: those of
         ``figures``, of ``Quality.symbols`` (n_expected as n_due) and of ``holdings``; coverage,
-        the share of the bars due from the first one held to the last that is held; is_cut, where
-        the newest bars alone are described.
+        the share of the bars due from the first one held to the last that is held; n_not_due,
+        bars held that the calendar does not expect; is_cut, where the newest bars alone are
+        described.
     moves, spikes : DataFrame
         The large moves and the volume spikes that stand out most, see ``unusual``.
     pairs : DataFrame
@@ -94,6 +120,8 @@ def described(held: pd.DataFrame, figures: pd.DataFrame) -> pd.DataFrame:
     rows = rows.merge(figures, how="left", on="symbol")
     counts = [name for name in map(str, figures) if name.startswith(("n_", "longest_"))]
     rows[counts] = rows[counts].fillna(0).astype(np.int64)
+    # Of an instrument that is cut short the bars described are not those that were counted.
+    rows["n_not_due"] = (rows["n_bars"] - rows["n_held"]).where(~rows["is_cut"], 0)
     n_by_then = rows["n_due"] - rows["n_late"]
     rows["coverage"] = rows["n_held"] / n_by_then.where(n_by_then > 0)
     return rows[list(TOLD)].sort_values(
@@ -124,6 +152,7 @@ def as_json(profile: Profile) -> dict[str, Any]:
             "recent_returns": RECENT,
             "least_common_bars": LEAST_COMMON,
         },
+        "units": UNITS,
         **{
             name: json.loads(
                 table.to_json(orient="records", date_format="iso", double_precision=12)

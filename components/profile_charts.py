@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from components.charts import BLUE, GREY, INK, ORANGE, PALE, TITLE, blank, plain, png
 from components.panels import Array, Ints
@@ -16,6 +17,9 @@ GREW = 5.0
 
 # More marks than these hide the price.
 MOST_MARKS = 60
+
+# Spans of time in a strip of coverage.
+MOST_SPANS = 300
 
 # Numbers stand in the squares of a matrix as long as they can be read.
 NUMBERED = 12
@@ -120,6 +124,41 @@ BESIDE_MARK: dict[str, Any] = {
     "fontsize": 8,
     "color": ORANGE,
 }
+
+
+def coverage_png(names: Sequence[str], days: pd.DataFrame) -> bytes:
+    """A strip an instrument: blue where every bar due is held, the darker the more is missing.
+
+    Parameters
+    ----------
+    days : DataFrame
+        symbol, day, n_expected, n_held; a day on which nothing is due has no row.
+    """
+    first, last = days["day"].min(), days["day"].max()
+    n_days = (last - first).days + 1
+    wide = -(-n_days // MOST_SPANS)
+    shape = len(names), -(-n_days // wide)
+    row = pd.Index(names).get_indexer(pd.Index(days["symbol"]))
+    at = (row, ((days["day"] - first).dt.days // wide).to_numpy())
+    due, held = np.zeros(shape), np.zeros(shape)
+    np.add.at(due, at, days["n_expected"].to_numpy())
+    np.add.at(held, at, days["n_held"].to_numpy())
+    figure = blank(0.8 + 0.2 * len(names))
+    axes = figure.subplots()
+    lacking = np.ma.masked_equal(due - held, 0) / np.maximum(due, 1)
+    whole = np.ma.masked_where((due == 0) | (held < due), np.ones(shape))
+    for layer, colours, (least, most) in (
+        (whole, "Blues", (0.0, 3.0)),
+        (lacking, "Oranges", (-0.6, 1.0)),
+    ):
+        axes.imshow(layer, aspect="auto", cmap=colours, vmin=least, vmax=most, interpolation="none")
+    shown = sorted({round(share * (shape[1] - 1)) for share in (0.03, 1 / 3, 2 / 3, 0.97)})
+    stamps = [first + pd.Timedelta(days=n * wide) for n in shown]
+    axes.set_xticks(shown, [f"{stamp:%Y-%m-%d}" for stamp in stamps])
+    axes.set_yticks(range(len(names)), [clean(name, 20) for name in names], parse_math=False)
+    plain(axes)
+    axes.grid(visible=False)
+    return png(figure)
 
 
 def correlation_png(names: Sequence[str], found: Array) -> bytes:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from markupsafe import Markup
@@ -12,7 +13,7 @@ from components.profile.figures import PLAIN_TIMES, PLAIN_WINDOW
 from components.profile.history import History
 from components.profile.pairs import LEAST_COMMON
 from components.profile.unusual import LARGE, N_VOLUMES
-from components.quality_page import MAX_ROWS, section
+from components.quality_page import MAX_ROWS, Quality, section
 from components.templates import fill
 from components.words import counted, number, percent, price, times
 
@@ -24,7 +25,8 @@ def page(profile: Profile) -> str:
     """The page: tables, pictures, and the rules by which they were made."""
     symbols = profile.symbols
     shown = symbols.head(MAX_ROWS)
-    columns, consistency = tables.table(profile), tables.consistency()
+    columns, coverage = tables.table(profile), tables.coverage(profile)
+    consistency = tables.consistency(profile)
     with_bars = int((symbols["n_bars"] > 0).sum())
     return fill(
         "profile.html.j2",
@@ -48,8 +50,10 @@ def page(profile: Profile) -> str:
         consistency_headers=list(consistency),
         consistency_rows=tables.cells(consistency, shown),
         checks=_checks(profile),
-        quality={**section(profile.quality), "aside": []},
-        not_compared=len(symbols) - len(profile.quality.symbols),
+        coverage_headers=list(coverage),
+        coverage_rows=tables.cells(coverage, shown),
+        coverage=_shown(coverage_picture(profile)),
+        gaps=section(until_last(profile.quality))["gaps"],
     )
 
 
@@ -89,10 +93,46 @@ def rules(profile: Profile) -> dict[str, str]:
         "correlation": "Pearson's, of log returns over the same time: common bars are those whose "
         "returns begin and end together. Of fewer than "
         f"{LEAST_COMMON} common bars none is given.",
-        "consistency": "Counts of bars. Aside: failed a check. Copies: came again, and were not "
-        "believed. Corrected: a later reply said something else. Gaps: places where due bars are "
-        "not held. One price: open, high, low and close are equal. No trade: a volume of 0.",
+        "coverage": "Which bars should be there by the calendar, and which are, from the first one "
+        "held to the last that came; what is missing since then is late. Refused bars came and "
+        "failed a check; bars that are not due came when the exchange is closed. The command "
+        "status --quality says day by day why a bar is not there.",
+        "consistency": "Counts of bars. Aside: failed a check. Gaps: places where due bars are not "
+        "held. Unchanged: closed as the bar before. Out of order: a high or low inside of open "
+        "and close. Copies: came again, and were not believed. Corrected: a later reply said "
+        "something else. Disagree: a second source said something else. One price: open, high, "
+        "low and close are equal. No trade: a volume of 0. What nothing is counted under is left "
+        "out.",
     }
+
+
+def until_last(quality: Quality) -> Quality:
+    """The days and gaps up to each instrument's last bar that came: what is late has a number."""
+    symbols, days, gaps = quality.symbols.set_index("symbol"), quality.days, quality.gaps
+    last = days[days["n_missing"] < days["n_expected"]].groupby("symbol")["day"].max()
+    is_after = ~(days["day"] <= days["symbol"].map(last))
+    kept = days[~is_after].copy()
+    # Of the last day itself those are late that are not so on the days after it.
+    late = symbols["n_late"].sub(days[is_after].groupby("symbol")["n_missing"].sum(), fill_value=0)
+    ends = kept.index[kept["day"] == kept["symbol"].map(last)]
+    lacking = kept.loc[ends, "symbol"].map(late).clip(lower=0).astype(int)
+    for name in ("n_expected", "n_missing"):
+        kept.loc[ends, name] -= lacking
+    return replace(
+        quality, days=kept, gaps=gaps[gaps["first"] <= gaps["symbol"].map(symbols["last"])]
+    )
+
+
+def coverage_picture(profile: Profile) -> bytes | None:
+    """The share of the bars due that is held, over time, of the instruments that miss most."""
+    days = until_last(profile.quality).days
+    symbols = profile.quality.symbols["symbol"]
+    names = list(symbols[symbols.isin(days["symbol"])].head(MAX_BARS))
+    if not names:
+        return None
+    from components.profile_charts import coverage_png
+
+    return coverage_png(names, days[days["symbol"].isin(names)])
 
 
 def history_picture(profile: Profile, history: History) -> bytes:

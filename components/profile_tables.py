@@ -1,6 +1,7 @@
 """An exploration of instruments as tables of text; pure."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,22 +34,57 @@ def table(profile: Profile) -> Columns:
     }
 
 
-def consistency() -> Columns:
-    """The columns of the table of consistency."""
-    return {
+def coverage(profile: Profile) -> Columns:
+    """The columns of the table of coverage, up to the last bar held; as ``consistency``."""
+    columns: dict[str, Callable[[Row], str]] = {
+        "symbol": lambda row: clean(row["symbol"], 32),
+        "due": lambda row: f"{row['n_due'] - row['n_late']:,}",
+        "held": lambda row: f"{row['n_held']:,}",
+        "share": lambda row: covered(row["coverage"]),
+        "missing": lambda row: f"{row['n_missing'] - row['n_late']:,}",
+    }
+    rare = {
+        "refused": "n_refused",
+        "venue down": "n_venue_down",
+        "no trade": "n_no_trade",
+        "not due": "n_not_due",
+        "extended": "n_extended",
+    }
+    return columns | _filled(profile, rare) | {"late since": partial(_count, "n_late")}
+
+
+def consistency(profile: Profile) -> Columns:
+    """The columns of the table of consistency; some are left out where they hold nothing."""
+    columns: dict[str, Callable[[Row], str]] = {
         "symbol": lambda row: clean(row["symbol"], 32),
         "aside": lambda row: f"{row['n_aside']:,}",
-        "out of order": lambda row: f"{row['n_out_of_order']:,}",
-        "copies": lambda row: f"{row['n_copies']:,}",
-        "corrected": _corrected,
-        "disagree": lambda row: f"{row['n_disagreeing']:,}",
         "gaps": lambda row: _with(row["n_gaps"], "longest", row["longest_gap_bars"]),
-        "late": lambda row: f"{row['n_late']:,}",
         "unchanged": lambda row: _with(row["n_unchanged"], "in a row", row["longest_unchanged"]),
-        "one price": lambda row: f"{row['n_flat']:,}",
-        "no trade": lambda row: f"{row['n_zero_volume']:,}",
-        "no volume": lambda row: f"{row['n_no_volume']:,}",
     }
+    if profile.symbols["n_corrected"].any():
+        columns["corrected"] = _corrected
+    rare = {
+        "out of order": "n_out_of_order",
+        "copies": "n_copies",
+        "disagree": "n_disagreeing",
+        "one price": "n_flat",
+        "no trade": "n_zero_volume",
+        "no volume": "n_no_volume",
+    }
+    return columns | _filled(profile, rare)
+
+
+def _filled(profile: Profile, rare: Mapping[str, str]) -> dict[str, Callable[[Row], str]]:
+    """Columns of counts, by header, of those that count anything."""
+    return {
+        name: partial(_count, column)
+        for name, column in rare.items()
+        if profile.symbols[column].any()
+    }
+
+
+def _count(column: str, row: Row) -> str:
+    return f"{row[column]:,}"
 
 
 def text_table(profile: Profile) -> str:
@@ -58,7 +94,8 @@ def text_table(profile: Profile) -> str:
     lines = [profile.title, *_aligned(table(profile), shown)]
     lines += [f"and {more:,} more with smaller moves; the page and the JSON have them"] * (more > 0)
     lines += list(filter(None, [profile.left_out]))
-    lines += ["", "consistency, in bars:", *_aligned(consistency(), shown)]
+    lines += ["", "coverage, in bars:", *_aligned(coverage(profile), shown)]
+    lines += ["", "consistency, in bars:", *_aligned(consistency(profile), shown)]
     interval = profile.interval
     for name, said in (
         ("what the checks said", checks_in_words(profile)),

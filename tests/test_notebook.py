@@ -90,7 +90,7 @@ def test_its_cells_show_what_the_command_line_says(world, execute):
     assert crashed < -0.15
     assert percent(crashed, sign=True) in table
     assert len(of_kind(shown["histories-pictures"], "image/png")) == 6
-    for name in ("volatility-picture", "correlation-picture"):
+    for name in ("volatility-picture", "correlation-picture", "coverage-picture"):
         assert len(of_kind(shown[name], "image/png")) == 1
     for name in ("moves", "spikes", "pairs", "consistency-table", "coverage-table"):
         assert "NULL00" in of_kind(shown[name], "text/html")[0], name

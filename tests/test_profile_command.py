@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from components.explored import TOLD, as_json
-from components.profile_page import page
+from components.profile_page import page, until_last
 from components.profile_tables import text_table
 from components.steps import profile as exploring
 from components.steps.evaluate import Chosen
@@ -26,7 +26,7 @@ from tests.worlds import DAY, LAST, MORNING, history
 PROFILE = ("evaluate", "--profile")
 KEYS = {
     *("as_of", "since", "interval", "source", "rules", "symbols", "moves", "spikes", "pairs"),
-    *("checks", "matrix"),
+    *("checks", "matrix", "units"),
 }
 
 
@@ -74,13 +74,15 @@ def test_the_figures_have_their_keys_and_the_files_lie_where_they_are_said_to(wo
     assert found["pairs"][0].keys() == {"first", "second", "correlation", "n_common"}
     assert found["matrix"].keys() == {"symbols", "correlation", "n_common"}
     assert found["rules"]["large_move_times_usual"] == 3
+    told = {*TOLD, *found["moves"][0], *found["spikes"][0], *found["pairs"][0]}
+    assert found["units"].keys() <= told
     assert all(math.isfinite(number) for _, number in numbers_in(found))
     html, figures = re.findall(r": (/\S+)", seen.err)
     assert json.loads(Path(figures).read_text()) == found
     assert html.startswith(str(world.folder / "var" / "lake" / "runs" / "profile-"))
     text = Path(html).read_text()
-    # Four histories, the volatilities, the correlations.
-    assert text.count("data:image/png;base64,") == 6
+    # Four histories, the volatilities, the correlations, the coverage.
+    assert text.count("data:image/png;base64,") == 7
     assert "http" not in re.sub(r"base64,[^\"]+", "", text)
 
 
@@ -148,8 +150,17 @@ def test_coverage_ends_where_the_history_ends_and_what_is_late_is_told_apart(wor
     assert "ohlc_order: 1 bar kept aside, of 1 instrument; first AAA 2023-10-18" in said
     assert re.search(r"AAA .* 98\.50 % ", said)
     words = Page(page(found)).text
-    assert "part missing" not in words
-    assert "every bar is missing" in words
+    assert "4 sessions missing AAA" in words
+    assert "3 sessions" not in words
+    assert_days_end_where_bars_do(found)
+
+
+def assert_days_end_where_bars_do(found):
+    """Day by day as in all: what is due, less what is late."""
+    days = until_last(found.quality).days.groupby("symbol")[["n_expected", "n_held"]].sum()
+    rows = found.symbols.set_index("symbol").loc[days.index]
+    assert days["n_expected"].tolist() == (rows["n_due"] - rows["n_late"]).tolist()
+    assert days["n_held"].tolist() == rows["n_held"].tolist()
 
 
 def test_copies_corrections_and_a_disagreeing_source_are_counted(world):
@@ -262,6 +273,15 @@ def test_minutes_are_described_in_regular_hours_by_the_exchange_calendar(world):
     assert acme["volatility"] == pytest.approx(0.0004 * np.sqrt(252 * 390), rel=0.05)
     # Five days of the clock pass before a minute can be held against its half hour.
     assert 0 < acme["n_judged_volumes"] < 2 * 390
+    assert_days_end_where_bars_do(found)
+    # What comes later is late, within the last day as well as after it.
+    later = explored(world, as_of + 2 * DAY, interval="1m")
+    assert row(later, "ACME")["n_late"] == 2 * 390
+    stored(world, minutes("SHORT", "2024-03-11")[:-30], interval="1m")
+    ended = explored(world, as_of + DAY, interval="1m")
+    assert row(ended, "SHORT")["n_late"] == 30 + 390
+    assert row(ended, "SHORT")["coverage"] == 1
+    assert_days_end_where_bars_do(ended)
     # A night's leap of a tenth is one, though not by the measure of a minute.
     leap = row(found, "LEAPT")
     assert leap["largest_move_ts"] == morning
@@ -298,8 +318,9 @@ def test_long_histories_and_many_instruments_are_read_some_at_a_time(world, monk
     # Of too many to hold, the days of those that miss most.
     assert len(whole.quality.symbols) == 8
     assert len(pieces.quality.symbols) == 3
+    assert_days_end_where_bars_do(pieces)
     assert pieces.quality.symbols["symbol"][0] == "YOUNG"
-    assert "Of the 3 that miss most" in Page(page(pieces)).text
+    assert page(pieces).count("data:image/png;base64,") == 11
 
 
 def test_of_too_long_a_history_the_newest_bars_are_described_and_that_is_said(world, monkeypatch):
@@ -434,5 +455,5 @@ def test_a_page_of_ten_thousand_instruments_stays_small(world):
     text = page(crowded)
     assert len(re.sub(r"base64,[^\"]+", "", text)) < 1_500_000
     assert "and 9,500 more with smaller moves" in Page(text).text
-    assert len(text_table(crowded).splitlines()) < 150
+    assert len(text_table(crowded).splitlines()) < 180
     assert len(as_json(crowded)["symbols"]) == 10_000
