@@ -13,12 +13,13 @@ from components.profile.figures import PLAIN_TIMES, PLAIN_WINDOW
 from components.profile.history import History
 from components.profile.pairs import LEAST_COMMON
 from components.profile.unusual import LARGE, N_VOLUMES
-from components.quality_page import MAX_ROWS, Quality, section
+from components.quality_page import Quality, section
 from components.templates import fill
 from components.words import counted, number, percent, price, times
 
-# Rows of the tables of unusual bars and pairs; instruments in the picture of volatilities.
-MAX_LISTED, MAX_BARS = 25, 40
+# Instruments in the tables; rows of those of unusual bars and pairs; instruments in the pictures
+# of volatilities and of coverage.
+MAX_ROWS, MAX_LISTED, MAX_BARS = 100, 25, 40
 
 
 def page(profile: Profile) -> str:

@@ -89,6 +89,7 @@ def test_what_is_wrong_with_real_files_is_counted(world):
     thin = row(found, "IPL.TO")
     assert (thin["n_bars"], thin["n_unchanged"], thin["longest_unchanged"]) == (1225, 182, 21)
     assert (thin["n_flat"], thin["n_zero_volume"], thin["n_gaps"]) == (189, 108, 28)
+    assert (thin["n_held"], thin["n_not_due"], thin["n_refused"]) == (1200, 25, 8)
     assert thin["largest_move_ts"] == pd.Timestamp("2020-03-16", tz="UTC")
     coin = row(found, "FTT-USD")
     assert (coin["n_copies"], coin["n_bars"]) == (139, 593)
