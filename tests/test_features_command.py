@@ -263,6 +263,10 @@ def test_features_of_minutes_that_left_the_warehouse_stay_what_they_were(coins):
     counts = compute(coins, FEBRUARY, LATER, LATER + DAY)
     assert (counts["bars_read"], counts["features_new"]) == (2 * 5 * 1440, 0)
     assert counts["files_changed"] == 0
+    with open_warehouse(coins.read_settings()) as warehouse:
+        warehouse.execute("truncate features")
+    shutil.rmtree(coins.folder / "var/lake/state")
+    compute(coins, FEBRUARY, LATER, LATER + DAY)
     pd.testing.assert_frame_equal(stored(coins), before)
 
 
