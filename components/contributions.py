@@ -1,7 +1,7 @@
 """What made a trained model's score, in words: each feature in its own unit. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from components.records import Part
@@ -20,6 +20,7 @@ WORDS = {
     "excursion_z": "reach above the close before",
     "market_relative_return": "return beyond the market's",
     "market_relative_volume": "volume beyond the market's",
+    "log_reach": "reach of the price",
     "price_range": "range",
     "residual": "return beyond the market's",
     "return_std": "volatility of the bars before",
@@ -27,6 +28,14 @@ WORDS = {
     "volatility_ratio": "range against the bars before",
     "volume_ratio": "volume against the bars before",
     "vwap_distance": "distance from the average price paid",
+}
+
+# A feature's value as a person reads it, by its unit; a ratio is so many times.
+UNITS: Mapping[str, Callable[[float], str]] = {
+    "z": lambda value: f"z {value:+.1f}",
+    "fraction": lambda value: percent(value, sign=True),
+    "log": lambda value: percent(math.expm1(min(value, 50.0)), sign=True),
+    "log share": lambda value: percent(math.exp(min(value, 50.0))),
 }
 
 
@@ -107,13 +116,8 @@ def _value(part: Part) -> str:
     if part.feature.endswith("_vector"):
         # The bent form of a channel: straightened for the reader.
         return f"z {4 * math.sinh(part.value):+.1f}"
-    if part.unit == "z":
-        return f"z {part.value:+.1f}"
-    if part.unit == "fraction":
-        return percent(part.value, sign=True)
-    if part.unit == "log":
-        return percent(math.expm1(min(part.value, 50.0)), sign=True)
-    return f"{part.value:.1f} times"
+    shown = UNITS.get(part.unit)
+    return shown(part.value) if shown else f"{part.value:.1f} times"
 
 
 def _amount(value: float) -> str:

@@ -3,24 +3,27 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numba import njit
 
 from components.carried import State
 from components.panels import Array
+from components.sessions import length
 
 # Tenths of the training bars.
 N_BINS = 10
 
-# A bar's weight is halved after so many bars: about three months of days.
-HALF_LIFE = 60.0
+# A bar's weight is halved after so many bars, about three months of days; of shorter bars after
+# a week, or the hours of the day would look like drift.
+HALF_LIFE_DAYS, HALF_LIFE_SHORT = 60.0, pd.Timedelta(days=7)
 
 # From here on the population has shifted, as the industry reads the index (Siddiqi 2006: below
 # 0.1 none, 0.1 to 0.25 some, above a major shift).
 BOUND = 0.25
 
-# Fewer bars (weights added up) than this say nothing: of 200 drawn from the training itself the
-# index comes to (N_BINS - 1) / 200 = 0.045 on average.
-LEAST_BARS = 200.0
+# Fewer bars (weights added up) than this say nothing. One instrument's days come to 87; they count
+# like 160 equal ones, of which, drawn from the training, the index is 9 / 160 = 0.06 on average.
+LEAST_BARS = 80.0
 
 # An empty bin counts as this share: the logarithm of nothing has no value.
 LEAST_SHARE = 1e-4
@@ -77,7 +80,7 @@ class RecentBins:
     """
 
     usual: Usual
-    half_life: float = HALF_LIFE
+    half_life: float = HALF_LIFE_DAYS
 
     def start(self, n_series: int) -> State:
         """No bar seen."""
@@ -93,6 +96,11 @@ class RecentBins:
         counts = state["counts"].reshape(-1, n_columns, N_BINS).copy()
         _count(np.ascontiguousarray(columns), self.usual.edges, counts, 0.5 ** (1 / self.half_life))
         return {"counts": counts.reshape(state["counts"].shape)}, counts
+
+
+def half_life_of(interval: str) -> float:
+    """After how many bars of this length a bar counts half."""
+    return max(HALF_LIFE_DAYS, HALF_LIFE_SHORT / length(interval))
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]

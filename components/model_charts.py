@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from components.charts import BLUE, DPI, GREY, INK, ORANGE, plain, png
@@ -46,11 +47,24 @@ def map_png(x: Array, score: Array, group: Array) -> bytes:
 
     place = np.linspace(0, len(x) - 1, min(len(x), N_DOTS)).astype(np.int64)
     x, score, group = x[place], score[place], group[place]
+    if x.shape[1] == 1:
+        x = np.column_stack([x, np.zeros(len(x))])
     axis = PCA(2, random_state=0).fit(x)
     at = axis.transform(x)
     figure = Figure(figsize=(7.6, 4.2), dpi=DPI, facecolor="white", layout="constrained")
     axes = figure.subplots()
-    axes.scatter(at[:, 0], at[:, 1], c=group, cmap="Pastel2", s=7, linewidths=0)
+    names, sizes = np.unique(group, return_counts=True)
+    colours = colormaps["tab20"](range(20))
+    for place in np.argsort(-sizes):
+        own = group == names[place]
+        axes.scatter(
+            at[own, 0],
+            at[own, 1],
+            s=7,
+            linewidths=0,
+            color=colours[place % len(colours)],
+            label=f"group {names[place]}: {own.mean():.0%}" if len(names) > 1 else None,
+        )
     odd = score >= np.quantile(score, 0.99)
     axes.scatter(
         at[odd, 0], at[odd, 1], s=26, facecolors="none", edgecolors=ORANGE, label="oddest 1 %"
@@ -58,7 +72,7 @@ def map_png(x: Array, score: Array, group: Array) -> bytes:
     shares = axis.explained_variance_ratio_
     axes.set_xlabel(f"first axis, {shares[0]:.0%} of the variance", fontsize=8, color=INK)
     axes.set_ylabel(f"second axis, {shares[1]:.0%}", fontsize=8, color=INK)
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=INK)
     plain(axes)
     return png(figure)
 

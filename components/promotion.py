@@ -35,7 +35,9 @@ def distinct(scores: Array) -> float:
     return float(len(np.unique(finite)) / len(finite)) if len(finite) else float("nan")
 
 
-def conditions(held: Contest, diversity: float) -> tuple[Condition, ...]:
+def conditions(
+    held: Contest, diversity: float, *, is_champion: bool = False
+) -> tuple[Condition, ...]:
     """What was asked of a challenger on held-out time, and what it came to.
 
     Parameters
@@ -45,6 +47,8 @@ def conditions(held: Contest, diversity: float) -> tuple[Condition, ...]:
         champion where there is one.
     diversity : float
         The share of the challenger's held-out scores that differ.
+    is_champion : bool
+        Whether it is the champion over again: the same numbers from the same bars.
     """
     realised = held.figures[CHALLENGER]["realised"]
     low, high = (share * held.alerts_per_year for share in RATES)
@@ -71,4 +75,12 @@ def conditions(held: Contest, diversity: float) -> tuple[Condition, ...]:
                     f"the other {recall:.1%}: {lead.mean:+.1%} [{lead.low:+.1%}, {lead.high:+.1%}]",
                 )
             )
+    if is_champion:
+        asked.append(
+            Condition(
+                f"is another than the {CHAMPION}",
+                is_met=False,
+                words="it learned the same from the same bars. Train on later ones: --since",
+            )
+        )
     return tuple(asked)

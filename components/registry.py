@@ -22,6 +22,9 @@ from components.trained import Trained
 
 DATABASE = "mlflow.db"
 
+# Of MLflow's messages so many characters are told.
+MOST_SAID = 160
+
 # MLflow asks a server seven times, with growing pauses: minutes, while a daily run waits.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -103,8 +106,8 @@ class Registry:
         ModelError
             The registry does not answer.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         with self._told(self.name):
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._experiment()
 
     def load(self, alias: str) -> Trained | None:
@@ -173,8 +176,8 @@ class Registry:
         ModelError
             The registry does not answer.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         with self._told(self.name), self._tracking() as mlflow:
+            self.folder.mkdir(parents=True, exist_ok=True)
             with mlflow.start_run(experiment_id=self._experiment()) as run:
                 mlflow.set_tags({**training.tags, DETECTOR: training.trained.detector})
                 mlflow.log_params(dict(training.params))
@@ -228,6 +231,8 @@ class Registry:
         self._client.set_registered_model_tag(self.name, PAST_CHAMPIONS, json.dumps(list(past)))
 
     def _past(self) -> list[str]:
+        if not self._client.search_registered_models(f"name = '{self.name}'"):
+            return []
         tags = self._client.get_registered_model(self.name).tags
         return [str(number) for number in json.loads(tags.get(PAST_CHAMPIONS, "[]"))]
 
@@ -338,7 +343,8 @@ class Registry:
             ) from None
         except (exceptions.MlflowException, SQLAlchemyError, OSError) as error:
             # Its messages hold the address, and may go on for pages.
-            said = " ".join(str(error).split())[:160].replace(self._uri, "the registry")
+            said = " ".join(str(error).replace(self._uri, "the registry").split())
+            said = said if len(said) <= MOST_SAID else f"{said[:MOST_SAID]}..."
             where = "TREMOR_MLFLOW_URL" if self.url else str(self.folder)
             raise ModelError(f"{what}: the registry at {where} failed ({said})") from None
 
@@ -395,6 +401,6 @@ def _mlflow() -> Any:
             f"the model registry needs MLflow, which is not installed ({error.name}). "
             "Run `make models`."
         ) from None
-    for noisy in ("mlflow", "alembic"):
+    for noisy in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     return mlflow

@@ -288,6 +288,13 @@ class Settings(BaseSettings):
             raise ValueError("this address holds no user or password: it is printed")
         return value
 
+    @field_validator("mlflow_url")
+    @classmethod
+    def _server(cls, value: str) -> str:
+        if value and not re.match(r"https?://[^/?#\s]", value):
+            raise ValueError("write it as https://host")
+        return value
+
     @field_validator("keep_scores_days", "keep_quarantine_days")
     @classmethod
     def _beyond_what_is_told(cls, value: int) -> int:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from components.carried import State, named, scoped
 from components.detectors.base import Contributions
-from components.drift import RecentBins
+from components.drift import RecentBins, half_life_of
 from components.panels import Array, CandlePanel, Flags, Ints
 from components.trained import Trained
 
@@ -87,7 +87,7 @@ class TrainedSeat:
 
     @cached_property
     def _recent(self) -> RecentBins:
-        return RecentBins(self.trained.usual)
+        return RecentBins(self.trained.usual, half_life_of(self.trained.interval))
 
     @property
     def _n_features(self) -> int:

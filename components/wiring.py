@@ -66,11 +66,9 @@ def open_parts(
         run_id(command, settings.interval, as_of), command, as_of.floor("s"), started_at=_clock()
     )
     logs.name_run(run.id)
-    if source.traits.kind == "candles" and command not in WITHOUT_JUDGE:
+    lacking, is_judged = "", source.traits.kind == "candles" and command not in WITHOUT_JUDGE
+    if is_judged:
         ensemble, lacking = with_champion(settings, ensemble)
-        if lacking:
-            run.degraded.append(lacking)
-            log.warning("%s", lacking)
     lake = Lake(settings.lake_root, settings.timeout_s)
     report = f"{settings.lake_root}/runs/{run.id}/report.html"
     channels = () if reads_only else channels_of(settings, report)
@@ -81,6 +79,11 @@ def open_parts(
             stack.enter_context(warehouse.run_lock())
         if is_dry:
             stack.enter_context(warehouse.undone())
+        if is_judged and not lacking:
+            lacking = champion_lost(settings, ensemble, warehouse)
+        if lacking:
+            run.degraded.append(lacking)
+            log.warning("%s", lacking)
         yield Parts(
             watch=Watch(
                 symbols=symbols,
@@ -122,6 +125,17 @@ def registry_of(settings: Settings) -> Registry:
 # Nobody judges meanwhile: the first two make and choose models, the third makes what they read.
 WITHOUT_JUDGE = ("train", "models", "features")
 
+NO_MODEL = (
+    "no trained model judges: {}. The untrained default judges; see `python main.py models list`, "
+    "or set TREMOR_MODEL=none"
+)
+
+# Who judged beside the views when last anything was judged.
+LAST_MODEL = """
+select detector, max(known_at) as until from drift where interval = %(interval)s
+group by detector order by until desc limit 1
+"""
+
 
 def with_champion(settings: Settings, ensemble: Ensemble) -> tuple[Ensemble, str]:
     """The ensemble with the trained model that the settings name beside its detectors.
@@ -131,7 +145,7 @@ def with_champion(settings: Settings, ensemble: Ensemble) -> tuple[Ensemble, str
     judging alone.
     """
     registry = registry_of(settings)
-    if settings.model == "none" or len(ensemble.detectors) < 2 or not registry.is_there:
+    if settings.model == "none" or len(ensemble.detectors) < 2:
         return ensemble, ""
     which = f"the {settings.model} of {registry.name}"
     try:
@@ -144,9 +158,20 @@ def with_champion(settings: Settings, ensemble: Ensemble) -> tuple[Ensemble, str
         lacking = f"{which} {reason}"
     except ModelError as error:
         lacking = str(error)
-    return ensemble, (
-        f"no trained model judges: {lacking}. The untrained default judges; see "
-        "`python main.py models list`, or set TREMOR_MODEL=none"
+    return ensemble, NO_MODEL.format(lacking)
+
+
+def champion_lost(settings: Settings, ensemble: Ensemble, warehouse: Warehouse) -> str:
+    """The sentence for a champion that judged before, where now there is none; "" where not."""
+    if settings.model != CHAMPION or ensemble.trained or len(ensemble.detectors) < 2:
+        return ""
+    last = warehouse.query(LAST_MODEL, {"interval": settings.interval})
+    if last.empty:
+        return ""
+    name, until = last.iloc[0]
+    place = "TREMOR_MLFLOW_URL" if settings.mlflow_url else str(registry_of(settings).folder)
+    return NO_MODEL.format(
+        f"{name}, which judged until {until:%Y-%m-%d}, is not in {place}, nor another champion"
     )
 
 

@@ -289,6 +289,51 @@ def test_an_asked_for_version_that_is_not_there_is_degraded(journey):
     assert "the 77 of tremor-1d is not there" in seen.err
 
 
+def test_a_lost_registry_is_missed(journey):
+    """A champion judged, and the folder is gone: told, like a model that cannot be read."""
+    world = journey.world
+    folder = world.folder / "var/mlflow"
+    folder.rename(folder.with_name("elsewhere"))
+    try:
+        seen = tremor(world, "run", "--as-of", f"{LAST + 4 * DAY:%Y-%m-%d}T12:00")
+        doctor = tremor(world, "doctor", "--json")
+        named = tremor(world, "run", "--as-of", f"{LAST + 4 * DAY:%Y-%m-%d}T13:00", model="1")
+        quiet = tremor(world, "run", "--as-of", f"{LAST + 4 * DAY:%Y-%m-%d}T14:00", model="none")
+    finally:
+        folder.with_name("elsewhere").rename(folder)
+    assert (seen.code, named.code, quiet.code) == (3, 3, 0)
+    assert re.search(r"gmm@1, which judged until 20\d\d-\d\d-\d\d, is not in", seen.err)
+    assert "the 1 of tremor-1d is not there" in named.err
+    said = [each for each in json.loads(doctor.out) if each["part"] == "model"]
+    assert said[0]["state"] == "warn"
+    assert "gmm@1, which judged until" in said[0]["said"]
+
+
+def test_the_champion_over_again_is_not_promoted(journey):
+    """The same numbers from the same bars have beaten nobody."""
+    registry = registry_of(journey.world.read_settings())
+    champion = registry.load("champion")
+    example = pd.DataFrame([[0.0] * 6], columns=list(champion.features))
+    again = Training(trained=champion, params={}, figures={}, example=example, tags={})
+    number = registry.record(again)
+    seen = tremor(journey.world, "models", "promote")
+    assert seen.code == 2
+    assert f"version {number} is not promoted: is another than the champion?" in seen.error
+    assert registry.load("champion").name == "gmm@1"
+
+
+def test_what_stands_in_the_place_of_a_registry_is_told_in_one_line(world):
+    """A file where the folder should be."""
+    world.put_market()
+    assert tremor(world, "run", "--as-of", "2024-03-13T12:00").code == 0
+    (world.folder / "var/mlflow").write_text("not a folder")
+    seen = tremor(world, "train", "kmeans")
+    assert seen.code == 2
+    assert "tremor-1d: the registry at" in seen.error
+    seen = tremor(world, "train", "kmeans", "--features", "volatility,volatility")
+    assert seen.error == "error: --features: volatility is named twice"
+
+
 def test_a_world_without_models_is_not_degraded(world):
     """Nobody trained anything: nothing lacks."""
     world.put_market()
@@ -331,7 +376,10 @@ def test_bars_unlike_those_of_the_training_are_told_once_a_month(moved):
     (note,) = told["payload"].iloc[0]["notes"]
     assert re.search(r"kmeans@1 sees other bars than it was trained on", note)
     assert "range " in note  # the feature volatility, in words
-    assert "python main.py train kmeans" in note
+    # Bars that begin before the last training ended, and are cut later than it was.
+    since = pd.Timestamp(re.search(r"python main.py train kmeans --since (\S+)", note).group(1))
+    until, now = pd.Timestamp("2022-09-19"), pd.Timestamp("2024-05-10")
+    assert since < until < since + 0.7 * (now - since)
     rows = moved.rows(DRIFT)
     first = rows[rows["known_at"] == rows["known_at"].min()].set_index("name")["stability"]
     assert first["volatility"] > 0.25 > first["volume_ratio"]

@@ -111,7 +111,7 @@ def test_a_few_days_of_short_bars_decide_nothing(candles):
     first = candles["ts"].min()
     squeezed = candles.assign(ts=(first + (candles["ts"] - first) / 288).dt.as_unit("us"))
     trials = Trials(Calendars(), interval="5m", rounds=2)
-    with pytest.raises(NotEnoughBars, match="held-out time.*--share"):
+    with pytest.raises(NotEnoughBars, match=r"held-out time.*--share"):
         contest(judges, squeezed, trials, first + pd.Timedelta(days=1), unseen)
 
 

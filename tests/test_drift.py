@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.drift import BOUND, LEAST_BARS, N_BINS, RecentBins, Usual
+from components.drift import BOUND, LEAST_BARS, N_BINS, RecentBins, Usual, half_life_of
 
 N_BARS = 60
 cuts = st.lists(st.integers(0, N_BARS), max_size=5).map(sorted)
@@ -106,3 +106,33 @@ def test_a_column_of_one_value_is_counted_where_it_lies():
     recent = RecentBins(spread, half_life=1e9)
     _, counts = recent.run(recent.start(1), rows[None])
     assert spread.stability(counts.sum(axis=0))[0] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("interval", ["1d", "1h", "5m", "1m"])
+def test_one_instrument_alone_is_enough(interval):
+    """Whatever the length of a bar: what is far from the training is known to be."""
+    random = np.random.default_rng(0)
+    spread = Usual.of(random.standard_normal((5000, 1)))
+    recent = RecentBins(spread, half_life_of(interval))
+    for shift, is_beyond in ((0.0, False), (2.0, True)):
+        rows = shift + random.standard_normal((1, 50_000, 1))
+        _, counts = recent.run(recent.start(1), rows)
+        assert (spread.stability(counts.sum(axis=0))[0] > BOUND) == is_beyond
+
+
+def test_the_hours_of_a_day_are_no_drift():
+    """Minutes are compared over a week: nights are calm, and were so in the training."""
+    random = np.random.default_rng(1)
+    n_a_day, n_days = 1440, 21
+    wildness = 1 + 0.8 * np.sin(2 * np.pi * np.arange(n_a_day) / n_a_day)
+    rows = np.tile(wildness, n_days) * np.abs(random.standard_normal((1, n_a_day * n_days)))
+    spread = Usual.of(rows.reshape(-1, 1))
+    of_week, of_hour = (RecentBins(spread, n) for n in (half_life_of("1m"), 60.0))
+    worst = {}
+    for name, recent in (("week", of_week), ("hour", of_hour)):
+        state, found = recent.start(1), []
+        for hour in range(0, rows.shape[1], 60):
+            state, counts = recent.run(state, rows[:, hour : hour + 60, None])
+            found.append(spread.stability(counts.sum(axis=0))[0])
+        worst[name] = np.nanmax(found[14 * 24 :])
+    assert worst["week"] < 0.05 < BOUND < worst["hour"]

@@ -449,8 +449,6 @@ def compare(
 @models.command()
 def promote(
     version: Annotated[str, typer.Argument(help="A version or alias.")] = "challenger",
-    seed: SharedSeed = 0,
-    rounds: Rounds = 3,
     symbols: SymbolsOption = None,
     interval: IntervalOption = None,
 ) -> int:
@@ -461,9 +459,8 @@ def promote(
     from components.entrypoints import training
 
     settings = _settings(symbols=symbols, interval=interval)
-    wanted = _wanted(settings, None, seed, rounds=rounds)
     with _reading(settings, "models") as parts:
-        training.promoted(parts, settings, version, wanted, typer.echo)
+        training.promoted(parts, settings, version, typer.echo)
     return 0
 
 

@@ -17,12 +17,14 @@ from components.channels.webhook import reach
 from components.embedded import open_embedded
 from components.errors import SettingsError, TremorError
 from components.lake import Lake
+from components.promotion import CHAMPION
 from components.records import CandleRequest
 from components.sessions import length
 from components.settings import Settings
 from components.sources.base import Source
 from components.warehouse import Warehouse
 from components.wiring import (
+    champion_lost,
     channels_of,
     code_version,
     judge_of,
@@ -197,8 +199,14 @@ def _model(settings: Settings, _now: pd.Timestamp) -> Iterator[tuple[str, str]]:
     ensemble, lacking = with_champion(
         settings, judge_of(settings, source, symbols_of(settings, source))[1]
     )
+    with Warehouse(settings.warehouse or open_embedded(settings.state_dir)) as warehouse:
+        held, wanted = warehouse.versions()
+        if held == wanted:
+            lacking = lacking or champion_lost(settings, ensemble, warehouse)
     if lacking:
         yield "warn", f"{lacking}."
+    elif settings.model not in ("none", CHAMPION) and ensemble.trained is None:
+        yield "warn", "TREMOR_MODEL is not used: what is named in TREMOR_DETECTORS judges alone."
     elif ensemble.trained is None:
         yield "ok", "no trained model: the views judge that need no training"
     else:

@@ -99,6 +99,8 @@ def _require_known(names: tuple[str, ...]) -> None:
     from components.features import FEATURES
 
     for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"--features: {name[:60]} is named twice")
         if name not in FEATURES:
             raise SettingsError(
                 f"--features: no feature is called {name[:60]!r}. Known: {', '.join(FEATURES)}"
@@ -198,9 +200,7 @@ def _title(version: Version) -> str:
     return f"{version.tags.get('detector', '')}@{version.number}{aliases}"
 
 
-def promoted(
-    parts: Parts, settings: Settings, which: str, wanted: Wanted, say: Callable[[str], object]
-) -> None:
+def promoted(parts: Parts, settings: Settings, which: str, say: Callable[[str], object]) -> None:
     """Promote a version, when it has earned it on held-out time.
 
     Raises
@@ -212,7 +212,7 @@ def promoted(
     version = registry.version(which)
     if "champion" in version.aliases:
         raise ModelError(f"version {version.number} is the champion already")
-    asked = judge_challenger(parts, registry, version, wanted)
+    asked = judge_challenger(parts, registry, version, settings.symbols)
     for line in checklist(asked):
         say(line)
     lacking = [each for each in asked if not each.is_met]

@@ -13,7 +13,7 @@ from components.errors import NotEnoughBars
 from components.evaluation.assess import Trials
 from components.evaluation.finding import windows
 from components.evaluation.intake import admit
-from components.evaluation.plants import planted
+from components.evaluation.plants import GAP, planted
 from components.evaluation.told import Progress, Told, tell, unseen
 from components.panels import Array, Flags, Ints
 
@@ -111,20 +111,21 @@ def contest(
             found[name].append(_found(one, plants, within).assign(round=n))
     tables = {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
     n_plants = len(next(iter(tables.values())))
-    if n_plants < LEAST_PLANTS:
-        needed = int(LEAST_PLANTS / max(n_plants, 1) * counted.sum())
-        rounds = math.ceil(trials.rounds * LEAST_PLANTS / max(n_plants, 1))
+    n_bars = int(counted.sum())
+    if not n_plants:
         raise NotEnoughBars(
-            "a contest on held-out time",
-            needed,
-            int(counted.sum()),
-            f"plant more panels: --rounds {rounds}" if n_plants else "train on less: --share",
+            "a contest on held-out time", LEAST_PLANTS * GAP, n_bars, "hold more out: --share"
+        )
+    if n_plants < LEAST_PLANTS:
+        needed, rounds = (math.ceil(LEAST_PLANTS / n_plants * n) for n in (n_bars, trials.rounds))
+        raise NotEnoughBars(
+            "a contest on held-out time", needed, n_bars, f"plant more panels: --rounds {rounds}"
         )
     n_spans = int(_spans(next(iter(tables.values()))["ts"]).max()) + 1
     if n_spans < LEAST_SPANS:
         needed = int(LEAST_SPANS / n_spans * counted.sum())
         raise NotEnoughBars(
-            "a contest on held-out time", needed, int(counted.sum()), "train on less: --share"
+            "a contest on held-out time", needed, int(counted.sum()), "hold more out: --share"
         )
     first, *others = judges
     stamps = any_told.ts[counted]

@@ -53,12 +53,12 @@ FEATURES: Mapping[str, Feature] = {
     ),
     "log_reach": Feature(
         "ln max(ln(H / L), |ln(H / C')| / sqrt(k), |ln(L / C')| / sqrt(k))",
-        "log",
+        "log share",
         1,
         force.log_reach,
     ),
     "log_money": Feature(
-        "ln(C V), not for training", "log", 0, force.log_money, is_scale_free=False
+        "ln(C V), not for training", "log money", 0, force.log_money, is_scale_free=False
     ),
     "dollar_volume_z": Feature("ln(C V) in level units", "z", 30, volume.DollarVolume()),
     "adjusted_volume": Feature(

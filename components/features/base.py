@@ -39,7 +39,8 @@ class Feature:
         In words of the bar: O, H, L, C, V of the bar; C' the close before with splits undone; k
         the expected bars since the bar before, 1 unless some are missing.
     unit : str
-        "fraction", "log", "ratio", "z" (units of the instrument's own past) or "money".
+        "fraction", "log" (of a ratio), "log share" (of a fraction), "ratio", "z" (units of the
+        instrument's own past), "money" or "log money".
     context : int
         Of a local feature: how many earlier bars a value depends on, and no other. Of a carried
         one, which remembers for ever: how many bars pass before its first value at the earliest.

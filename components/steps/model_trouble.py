@@ -10,6 +10,10 @@ from components.records import Alert
 from components.steps.parts import Parts
 from components.tables import DRIFT
 
+# Bars that are proposed for training anew begin so many times as long before the end of the
+# last training as that lies back: a cut at 70 % of them is later than the last one was.
+LOOKED_BACK = 1.5
+
 # Of a month's trouble one message is enough.
 OF_RUN = """
 select name, stability, n_bars from drift
@@ -89,10 +93,12 @@ def _drifted(parts: Parts, as_of: pd.Timestamp) -> tuple[Incident, str] | None:
         f"{contributions.in_words(row['name'])} {row['stability']:.2f}"
         for row in beyond.head(5).to_dict("records")
     )
+    since = trained.until - LOOKED_BACK * (as_of - trained.until)
     note = (
         f"{trained.name} sees other bars than it was trained on (to {trained.until:%Y-%m-%d}): "
         f"population stability index {worst}; above {BOUND:g} is a major shift. It goes on "
-        f"judging; train anew: python main.py train {trained.detector}"
+        f"judging; train anew on later bars, such as: python main.py train {trained.detector} "
+        f"--since {since:%Y-%m-%d}"
     )
     return _incident(parts, as_of, f"drift {trained.name}"), note
 

@@ -47,6 +47,10 @@ from components.training import (
 # A contest over more instruments, or more bars, takes longer and says no more.
 CONTEST_INSTRUMENTS, CONTEST_BARS = 60, 1_000_000
 
+# Tags of a version: what its plants were drawn by. Promotion draws the same: nobody draws until
+# a contest turns out well.
+SEED, ROUNDS = "seed", "rounds"
+
 # What a second fit of the same recipe sees of the training time, to say how stable scores are.
 EARLIER = 0.8
 
@@ -103,8 +107,9 @@ def train(
     fitted = time.perf_counter()
 
     made = Made(replace(recipe, detector=detector), trained, panel, candles, cut)
-    held = _held_out(parts, registry, made, wanted)
-    asked = conditions(held, distinct(made.unseen))
+    champion = registry.load(CHAMPION)
+    held = _held_out(parts, champion, made, wanted)
+    asked = conditions(held, distinct(made.unseen), is_champion=_is_same(champion, trained))
     figures = {
         **figures_of(made, held, events, parts.calendars),
         "stability": _stability(made, scaler, parts),
@@ -112,23 +117,30 @@ def train(
         "seconds": time.perf_counter() - started,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
     }
+    drawn = {SEED: str(wanted.chosen.seed), ROUNDS: str(wanted.rounds)}
     training = Training(
         trained=trained,
-        params={**params_of(made), "share": wanted.share, "seed": wanted.chosen.seed},
+        params={**params_of(made), "share": wanted.share, **drawn},
         figures=figures,
         pictures=pictures_of(made, held),
         tables=tables_of(tried, held, asked),
         example=example_of(seen, recipe.features),
-        tags={"held_out_since": cut.since.isoformat(), "is_pooled": str(recipe.is_pooled)},
+        tags={
+            "held_out_since": cut.since.isoformat(),
+            "is_pooled": str(recipe.is_pooled),
+            **drawn,
+        },
     )
     version = registry.record(training)
     return Outcome(version, replace(trained, version=version), cut, figures, held, asked)
 
 
 def judge_challenger(
-    parts: Parts, registry: Registry, version: Version, wanted: Wanted
+    parts: Parts, registry: Registry, version: Version, symbols: tuple[str, ...]
 ) -> tuple[Condition, ...]:
     """What promotion asks of a registered model, on the candles held now.
+
+    The plants are drawn by the seed of its training.
 
     Raises
     ------
@@ -140,6 +152,8 @@ def judge_challenger(
         raise ModelError(f"version {version.number} is gone")
     if reason := unfit(trained, parts.watch.interval):
         raise ModelError(f"version {version.number} {reason}")
+    seed, rounds = (int(version.tags.get(tag, usual)) for tag, usual in ((SEED, 0), (ROUNDS, 3)))
+    wanted = Wanted(Chosen(symbols, seed=seed), rounds=rounds)
     candles = candles_of(parts, wanted.chosen)
     panel = feature_panel(candles, parts.calendars, trained.features, parts.progress)
     recipe = Recipe(
@@ -150,7 +164,9 @@ def judge_challenger(
         is_pooled=trained.is_pooled,
     )
     made = Made(recipe, trained, panel, candles, _behind(trained, panel, embargo(recipe)))
-    return conditions(_held_out(parts, registry, made, wanted), distinct(made.unseen))
+    champion = registry.load(CHAMPION)
+    held = _held_out(parts, champion, made, wanted)
+    return conditions(held, distinct(made.unseen), is_champion=_is_same(champion, trained))
 
 
 def _behind(trained: Trained, panel: FeaturePanel, n_embargo: int) -> Split:
@@ -189,7 +205,7 @@ def embargo(recipe: Recipe) -> int:
     return max(local, carried) + getattr(recipe.detector, "window", 1)
 
 
-def _held_out(parts: Parts, registry: Registry, made: Made, wanted: Wanted) -> Contest:
+def _held_out(parts: Parts, champion: Trained | None, made: Made, wanted: Wanted) -> Contest:
     """The model alone against the plain z-score, its untrained twin, and the champion."""
     budget = parts.ensemble.alerts_per_year
     trained, since = made.trained, made.cut.since
@@ -199,8 +215,8 @@ def _held_out(parts: Parts, registry: Registry, made: Made, wanted: Wanted) -> C
         PLAIN: Ensemble((PLAIN,), budget, 1),
         TWIN: Ensemble((), budget, 1, twin),
     }
-    champion = registry.load(CHAMPION)
-    if champion and not unfit(champion, parts.watch.interval) and not _is_same(champion, trained):
+    is_rival = champion is not None and not _is_same(champion, trained)
+    if champion and is_rival and not unfit(champion, parts.watch.interval):
         judges[CHAMPION] = Ensemble((), budget, 1, champion)
         since = max(since, champion.until)
     trials = Trials(
@@ -212,8 +228,8 @@ def _held_out(parts: Parts, registry: Registry, made: Made, wanted: Wanted) -> C
     return contest(judges, _some(made.candles, trials.seed), trials, since, parts.progress)
 
 
-def _is_same(one: Trained, other: Trained) -> bool:
-    return to_files(one) == to_files(other)
+def _is_same(one: Trained | None, other: Trained) -> bool:
+    return one is not None and to_files(one) == to_files(other)
 
 
 def _some(candles: pd.DataFrame, seed: int) -> pd.DataFrame:
