@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from components.records import Part
 from components.stances import shown
@@ -29,6 +30,43 @@ WORDS = {
 }
 
 
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: what, its value in its own unit, what it adds, and its width there.
+
+    ``width`` is the amount as a share of the largest one, between 0 and 1.
+    """
+
+    name: str
+    value: str
+    amount: str
+    width: float
+    is_against: bool
+
+
+def table(parts: Sequence[Part]) -> list[Row]:
+    """Every part of one verdict, the features first, the largest first."""
+    largest = max((abs(part.part) for part in parts), default=0.0) or 1.0
+    ordered = sorted(parts, key=lambda part: (not part.feature, -abs(part.part)))
+    return [
+        Row(
+            name=in_words(part.feature) if part.feature else part.what,
+            value=_value(part),
+            amount=_amount(part.part),
+            width=abs(part.part) / largest,
+            is_against=part.part < 0,
+        )
+        for part in ordered
+        if part.feature or part.what
+    ]
+
+
+def explained(parts: Sequence[Part]) -> str:
+    """What the parts add up to: ``GMM (version 3), improbability ... 12.4``; "" for none."""
+    first = next((part for part in parts if part.feature), None)
+    return f"{shown(first.view)}, {first.what}: {first.total:,.1f}" if first else ""
+
+
 def made_of(parts: Sequence[Part]) -> str:
     """``Isolation Forest (version 3) saw volume z +6.1 (adds 2.0 of 4.4), ...``; "" for none.
 
@@ -40,8 +78,7 @@ def made_of(parts: Sequence[Part]) -> str:
     features = [part for part in parts if part.feature]
     if not features:
         return ""
-    first = features[0]
-    named = [f"{_value(part)} adds {_amount(part.part)}" for part in features[:NAMED]]
+    named = [f"{_with_value(part)} adds {_amount(part.part)}" for part in features[:NAMED]]
     others = sum(part.part for part in features[NAMED:])
     told = ", ".join(named)
     if len(features) > NAMED:
@@ -49,26 +86,37 @@ def made_of(parts: Sequence[Part]) -> str:
     rest = next((part for part in parts if not part.feature), None)
     if rest is not None and rest.what and abs(rest.part) >= 0.005:
         told += f", {rest.what} {_amount(rest.part)}"
-    return f"{shown(first.view)}, {first.what} {first.total:.1f}: {told}"
+    return f"{explained(parts)}: {told}"
+
+
+def _with_value(part: Part) -> str:
+    value = _value(part)
+    return f"{in_words(part.feature)} ({value})" if value else in_words(part.feature)
+
+
+def in_words(feature: str) -> str:
+    """A feature's name as a person reads it."""
+    bare = feature.removesuffix("_vector").removesuffix("_z")
+    return WORDS.get(feature, WORDS.get(bare, bare.replace("_", " ")))
 
 
 def _value(part: Part) -> str:
-    """A feature's name and value, in the unit that a person reads."""
-    bare = part.feature.removesuffix("_vector").removesuffix("_z")
-    name = WORDS.get(part.feature, WORDS.get(bare, bare.replace("_", " ")))
-    if not math.isfinite(part.value):
-        return name
+    """A feature's value in the unit that a person reads."""
+    if not (part.feature and math.isfinite(part.value)):
+        return ""
     if part.feature.endswith("_vector"):
         # The bent form of a channel: straightened for the reader.
-        return f"{name} (z {4 * math.sinh(part.value):+.1f})"
+        return f"z {4 * math.sinh(part.value):+.1f}"
     if part.unit == "z":
-        return f"{name} (z {part.value:+.1f})"
+        return f"z {part.value:+.1f}"
     if part.unit == "fraction":
-        return f"{name} ({percent(part.value, sign=True)})"
+        return percent(part.value, sign=True)
     if part.unit == "log":
-        return f"{name} ({percent(math.expm1(min(part.value, 50.0)), sign=True)})"
-    return f"{name} ({part.value:.1f} times)"
+        return percent(math.expm1(min(part.value, 50.0)), sign=True)
+    return f"{part.value:.1f} times"
 
 
 def _amount(value: float) -> str:
-    return f"{value:+.2f}"
+    """Three digits that count."""
+    places = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:+,.{places}f}"

@@ -104,3 +104,9 @@ def _count(columns: Array, edges: Array, counts: Array, decay: float) -> None:
             for j in range(columns.shape[2]):
                 counts[i, j] *= decay
                 counts[i, j, np.searchsorted(edges[j], columns[i, t, j], side="right")] += 1.0
+
+
+def warm() -> None:
+    """Compile the count over a panel."""
+    recent = RecentBins(Usual(np.zeros((1, N_BINS - 1)), np.full((1, N_BINS), 1 / N_BINS)))
+    recent.run(recent.start(1), np.zeros((1, 1, 1)))

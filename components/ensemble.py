@@ -12,10 +12,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from components import drift
 from components.calibration import Calibration, KeptRate, Reference, calibration_of, two_sided
 from components.carried import State, named, scoped
 from components.consensus import LEVELS, Poll, quorum_of
-from components.detectors import DETECTORS
+from components.detectors import DETECTORS, lstm_scan
 from components.detectors.base import Model, OwnHistoryDetector, TrainableDetector
 from components.errors import SettingsError, UnknownName
 from components.features import FEATURES, price
@@ -468,10 +469,16 @@ def _whole(weights: Array) -> Ints:
 
 
 def warm() -> None:
-    """Compile every scan, so that an image holds them ready."""
+    """Compile every scan and every model's score, so that an image holds them ready."""
     ensemble = Ensemble(tuple(name for name in DETECTORS if not _needs_training(name)), 4)
     panel = CandlePanel(("A",), np.full((1, 1), NEVER), np.full((1, 1, len(FIELDS)), np.nan))
     ensemble.run(ensemble.start(1), panel, np.full(1, 0.01))
+    for name, detector in DETECTORS.items():
+        if not _needs_training(name):
+            shape = (1, detector.min_bars, len(detector.features))
+            detector.fit(np.zeros(shape)).score(np.zeros(shape))
+    lstm_scan.warm()
+    drift.warm()
 
 
 def _fit(name: str) -> Model:

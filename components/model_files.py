@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -14,7 +15,7 @@ import pandas as pd
 
 from components.detectors import DETECTORS
 from components.detectors.base import TrainableDetector
-from components.drift import Usual
+from components.drift import N_BINS, Usual
 from components.errors import ModelError
 from components.trained import Scaler, Trained
 
@@ -22,6 +23,12 @@ DESCRIPTION, NUMBERS = "model.json", "model.npz"
 
 # Counted up whenever the files' structure changes.
 FORMAT = 1
+
+# A model of each of ten thousand instruments is far below; what is packed may be a bomb.
+MOST_BYTES = 2**30
+MOST_CONTEXT = 10_000
+
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, MemoryError, NotImplementedError)
 
 
 def to_files(trained: Trained) -> dict[str, bytes]:
@@ -72,8 +79,7 @@ def from_files(files: Mapping[str, bytes], version: str = "") -> Trained:
             raise ModelError(f"its files have format {said['format']}, known is {FORMAT}")
         if hashlib.sha256(numbers).hexdigest() != said["sha256"]:
             raise ModelError(f"{NUMBERS} does not have the checksum that {DESCRIPTION} names")
-        with np.load(io.BytesIO(numbers), allow_pickle=False) as held:
-            arrays = {name: held[name] for name in held.files}
+        arrays = _unpacked(numbers)
         detector = _detector(str(said["detector"]), said["hyper"])
         models = {
             str(symbol): detector.restore_arrays(_of(arrays, f"model.{place}."))
@@ -81,7 +87,7 @@ def from_files(files: Mapping[str, bytes], version: str = "") -> Trained:
         }
         if not models:
             raise ModelError("its files hold no model")
-        return Trained(
+        trained = Trained(
             detector=str(said["detector"]),
             hyper=said["hyper"],
             interval=str(said["interval"]),
@@ -94,8 +100,12 @@ def from_files(files: Mapping[str, bytes], version: str = "") -> Trained:
             version=version,
             code_version=str(said.get("code_version", "")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise ModelError(f"its files cannot be read ({str(error)[:120]})") from None
+        _require_usable(trained)
+    except (LookupError, TypeError, ValueError, AttributeError, *UNREADABLE) as error:
+        raise ModelError(
+            f"its files cannot be read ({' '.join(str(error).split())[:120]})"
+        ) from None
+    return trained
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:
@@ -108,6 +118,37 @@ def hyper_of(detector: TrainableDetector) -> dict[str, Any]:
     """The hyper-parameters of a detector as plain values."""
     names = [each.name for each in fields(detector)]  # type: ignore[arg-type]
     return {name: getattr(detector, name) for name in names}
+
+
+def _unpacked(numbers: bytes) -> dict[str, npt.NDArray[Any]]:
+    with zipfile.ZipFile(io.BytesIO(numbers)) as packed:
+        if sum(part.file_size for part in packed.infolist()) > MOST_BYTES:
+            raise ModelError(f"{NUMBERS} holds more than {MOST_BYTES >> 20} MiB")
+    with np.load(io.BytesIO(numbers), allow_pickle=False) as held:
+        return {name: held[name] for name in held.files}
+
+
+def _require_usable(trained: Trained) -> None:
+    """Refuse numbers that do not fit each other, over which a run would stumble."""
+    d = len(trained.features)
+    shapes = (
+        (trained.scaler.center, (d,)),
+        (trained.scaler.spread, (d,)),
+        (trained.usual.edges, (d + 1, N_BINS - 1)),
+        (trained.usual.shares, (d + 1, N_BINS)),
+    )
+    if any(a.shape != shape or not np.isfinite(a).all() for a, shape in shapes):
+        raise ValueError("numbers that do not fit the features")
+    if not (trained.scaler.spread > 0).all() or trained.until.tzinfo is None:
+        raise ValueError("a spread or a time that is none")
+    for model in trained.models.values():
+        if not all(np.isfinite(a).all() for a in model.arrays().values()):
+            raise ValueError("numbers that are none")
+        if not 0 <= model.context <= MOST_CONTEXT:
+            raise ValueError("a context beyond all bounds")
+        score = model.score(np.zeros((1, model.context + 1, d)))
+        if score.shape != (1, model.context + 1) or not np.isfinite(score[0, -1]):
+            raise ValueError("a model that gives no score")
 
 
 def _detector(name: str, hyper: Mapping[str, Any]) -> TrainableDetector:

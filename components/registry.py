@@ -26,6 +26,7 @@ DATABASE = "mlflow.db"
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "DO_NOT_TRACK": "1",
@@ -322,12 +323,20 @@ class Registry:
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """One sentence for whatever a registry does wrong."""
+        from sqlalchemy.exc import SQLAlchemyError
+
         exceptions = _mlflow().exceptions
         try:
             yield
         except ModelError as error:
             raise ModelError(f"{what}: {error}") from None
-        except (exceptions.MlflowException, OSError, ImportError) as error:
+        except ImportError as error:
+            # The image holds what reads a server, and no more.
+            raise ModelError(
+                f"{what}: the registry in {self.folder} needs all of MLflow ({error.name} is not "
+                "installed). Run `make models`"
+            ) from None
+        except (exceptions.MlflowException, SQLAlchemyError, OSError) as error:
             # Its messages hold the address, and may go on for pages.
             said = " ".join(str(error).split())[:160].replace(self._uri, "the registry")
             where = "TREMOR_MLFLOW_URL" if self.url else str(self.folder)
@@ -377,8 +386,7 @@ def _mlflow() -> Any:
     ModelError
         When it is not installed.
     """
-    for key, value in ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
+    os.environ.update(ENVIRONMENT)
     try:
         import mlflow
         import mlflow.exceptions

@@ -3,13 +3,14 @@
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from components import quality_page
+from components import contributions, quality_page
+from components.drift import BOUND
 from components.quality_page import Quality
 from components.records import Alert, Chart, RunSummary
 from components.templates import fill
@@ -37,6 +38,9 @@ class ReportData:
         symbol, last_ts, expected_ts, n_bars, n_missing, status ("fresh" when all is well).
     quarantine : DataFrame
         check_name, n, symbol, ts: refused rows by check, with the first case.
+    drift : DataFrame
+        name, stability, n_bars: how far the bars that the trained model ``model`` saw lie from
+        those of its training.
     bars_per_year : float
         For the rows of ``realised`` that do not say it.
     quality : Quality, optional
@@ -53,6 +57,8 @@ class ReportData:
     quarantine: pd.DataFrame
     bars_per_year: float = 252.0
     quality: Quality | None = None
+    model: str = ""
+    drift: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,14 @@ def page(data: ReportData) -> str:
         n_unwell=int((data.health["status"] != "fresh").sum()) if len(data.health) else 0,
         quarantine=_rows(data.quarantine),
         quality=None if data.quality is None else quality_page.section(data.quality),
+        model=data.model,
+        drift=_rows(data.drift),
+        bound=BOUND,
+        made_of={
+            "table": contributions.table,
+            "explained": contributions.explained,
+            "in_words": contributions.in_words,
+        },
         n_watched=len(data.health),
         is_measured=is_measured,
         bar="bar" if data.quality is None else data.quality.bar,

@@ -18,6 +18,7 @@ from components.embedded import open_embedded
 from components.ensemble import Ensemble
 from components.errors import ModelError, SettingsError
 from components.lake import Lake
+from components.promotion import CHAMPION
 from components.records import RunSummary, run_id
 from components.registry import Registry
 from components.scratch import scratch_lake, scratch_warehouse
@@ -66,7 +67,10 @@ def open_parts(
     )
     logs.name_run(run.id)
     if source.traits.kind == "candles" and command not in WITHOUT_JUDGE:
-        ensemble = with_champion(settings, ensemble, run)
+        ensemble, lacking = with_champion(settings, ensemble)
+        if lacking:
+            run.degraded.append(lacking)
+            log.warning("%s", lacking)
     lake = Lake(settings.lake_root, settings.timeout_s)
     report = f"{settings.lake_root}/runs/{run.id}/report.html"
     channels = () if reads_only else channels_of(settings, report)
@@ -119,30 +123,31 @@ def registry_of(settings: Settings) -> Registry:
 WITHOUT_JUDGE = ("train", "models", "features")
 
 
-def with_champion(settings: Settings, ensemble: Ensemble, run: RunSummary) -> Ensemble:
+def with_champion(settings: Settings, ensemble: Ensemble) -> tuple[Ensemble, str]:
     """The ensemble with the trained model that the settings name beside its detectors.
 
-    A model that cannot be had, or does not fit, is refused: the run goes on without it and says
-    so. A detector that was named to judge alone goes on judging alone.
+    A model that cannot be had, or does not fit, is refused: the run goes on without it, and the
+    sentence says why ("" where nothing lacks). A detector that was named to judge alone goes on
+    judging alone.
     """
     registry = registry_of(settings)
     if settings.model == "none" or len(ensemble.detectors) < 2 or not registry.is_there:
-        return ensemble
-    trained, which = None, f"the {settings.model} of {registry.name}"
+        return ensemble, ""
+    which = f"the {settings.model} of {registry.name}"
     try:
         trained = registry.load(settings.model)
+        if trained is None and settings.model == CHAMPION:
+            return ensemble, ""
         reason = unfit(trained, settings.interval) if trained else "is not there"
+        if trained and not reason:
+            return replace(ensemble, trained=trained), ""
+        lacking = f"{which} {reason}"
     except ModelError as error:
-        which, reason = "", str(error)
-    if trained and not reason:
-        return replace(ensemble, trained=trained)
-    if trained or not (settings.model == "champion" and reason == "is not there"):
-        run.degraded.append(
-            f"no trained model judges: {which} {reason}. The untrained default judges; see "
-            "`python main.py models list`, or set TREMOR_MODEL=none"
-        )
-        log.warning("%s", run.degraded[-1])
-    return ensemble
+        lacking = str(error)
+    return ensemble, (
+        f"no trained model judges: {lacking}. The untrained default judges; see "
+        "`python main.py models list`, or set TREMOR_MODEL=none"
+    )
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def do(job) -> dict[str, str]:
         broken.__name__ = job["breaks"]
         setattr(steps, job["breaks"], broken)
     try:
-        state = flows.watch(**job["parameters"], return_state=True)
+        state = getattr(flows, job["flow"])(**job["parameters"], return_state=True)
     finally:
         setattr(steps, job["breaks"] or "market", good)
     return {

@@ -17,7 +17,11 @@ HOMES = {
     "exchange_calendars": {"sessions.py"},
     "jinja2": {"__init__.py"},
     "massive": {"polygon_rest.py"},
-    "matplotlib": {"charts.py"},
+    "jax": set(),
+    "keras": {"keras_on_jax.py"},
+    "matplotlib": {"charts.py", "model_charts.py"},
+    "mlflow": {"registry.py"},
+    "shap": {"isolation_forest.py"},
     "psycopg2": {
         *("__init__.py", "aggregates.py", "connection.py", "copying.py", "intraday.py"),
         *("loading.py", "sql.py", "timescale.py"),
@@ -25,7 +29,7 @@ HOMES = {
     "pyathena": {"athena.py"},
     "pydantic_settings": {"settings.py"},
     "smtplib": {"email.py"},
-    "sqlalchemy": {"sql.py"},
+    "sqlalchemy": {"registry.py", "sql.py"},
     "yfinance": {"yahoo.py"},
 }
 

@@ -292,6 +292,17 @@ def test_every_container_of_ours_runs_a_command_that_exists_or_is_announced():
     assert {SERVICES[name]["command"][0] for name in OURS} == ANNOUNCED | {"run"}
 
 
+def test_the_server_of_models_is_of_our_version_and_answers_to_its_name():
+    """MLflow refuses a server much older or newer, and requests under a name it was not told."""
+    server = SERVICES["mlflow"]
+    lock = (ROOT / "requirements-models.txt").read_text()
+    (version,) = re.findall(r"^mlflow==([\d.]+)", lock, re.MULTILINE)
+    assert f"mlflow=={version} " in server["build"]["dockerfile_inline"]
+    (hosts,) = [o for o in server["command"] if o.startswith("--allowed-hosts=")]
+    port = server["ports"][0].rpartition(":")[2]
+    assert f"mlflow:{port}" in hosts.partition("=")[2].split(",")
+
+
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     """The passwords as the script makes them."""

@@ -20,9 +20,11 @@ from components import tables
 from components.settings import Settings
 from components.steps.runner import Runner
 from components.warehouse import Warehouse
+from components.wiring import registry_of
 from tests.flow_server import GUARD
 from tests.proxies import free_port
 from tests.terminal import ROOT, environment, run_sql, tremor
+from tests.trained_worlds import fill
 from tests.worlds import LAST, MORNING, World
 from tests.yahoo_stand_in import SERVER_ERROR, YahooStandIn, chart, rows
 
@@ -45,13 +47,14 @@ class Town:
     driver: subprocess.Popen
     environment: dict
 
-    def flow(self, world, breaks="", settings=None, **parameters):
+    def flow(self, world, breaks="", settings=None, flow="watch", **parameters):
         """Run the flow over a world; parameters are the flow's own."""
         job = {
             "folder": str(world.folder),
             "environment": tremor_only(environment(world, **(settings or {}))),
             "parameters": parameters,
             "breaks": breaks,
+            "flow": flow,
         }
         self.driver.stdin.write(json.dumps(job) + "\n")
         self.driver.stdin.flush()
@@ -377,8 +380,8 @@ def home(town):
 
 
 def test_the_schedules_are_those_of_the_deployment_and_one_fires(town):
-    """06:30 and 12:30 UTC; minutes every five minutes, paused; a run of the server really runs."""
-    wait_for(lambda: len(town.ask("deployments/filter")) == 2)
+    """06:30 and 12:30 UTC; minutes and training paused; a run of the server really runs."""
+    wait_for(lambda: len(town.ask("deployments/filter")) == 3)
     served = {each["name"]: each for each in town.ask("deployments/filter")}
     crons = {
         name: sorted((s["schedule"]["cron"], s["schedule"]["timezone"]) for s in each["schedules"])
@@ -387,10 +390,12 @@ def test_the_schedules_are_those_of_the_deployment_and_one_fires(town):
     assert crons == {
         "daily": [("30 12 * * *", "UTC"), ("30 6 * * *", "UTC")],
         "minutes": [("*/5 * * * *", "UTC")],
+        "weekly": [("30 3 * * 0", "UTC")],
     }
     assert {name: each["paused"] for name, each in served.items()} == {
         "daily": False,
         "minutes": True,
+        "weekly": True,
     }
     assert served["minutes"]["parameters"] == {"interval": "1m"}
     # A server that cannot plan has nothing to start at 06:30.
@@ -412,7 +417,40 @@ def test_the_schedules_are_those_of_the_deployment_and_one_fires(town):
     assert len(town.world.alerts()) == 1
 
 
-def test_its_list_differs_from_the_image_in_two_packages_alone():
+def test_training_anew_promotes_who_earned_it_and_names_who_could_not(town, postgres_server):
+    """In the environment that holds MLflow; the next time the champion's own kind is trained."""
+    folder = town.folder / "trained"
+    world = build_world(folder, postgres_server)
+    shutil.rmtree(world.files)
+    fill(world)
+    assert tremor(world, "run", "--as-of", AS_OF).code == 0
+    state = town.flow(world, flow="retrain", detectors="gmm, market", promote=True)
+    assert state["name"] == "DoneInPart", state
+    assert re.search(
+        r"gmm version 1 finds \d\d\.\d%; is the champion now; market: no ", state["said"]
+    )
+    tasks = {task["name"].partition("-")[0] for task in town.tasks(state["id"], n_done=2)}
+    assert tasks == {"train gmm", "train market"}
+    registry = registry_of(world.read_settings())
+    assert registry.load("champion").name == "gmm@1"
+
+    state = town.flow(world, flow="retrain")
+    assert state["name"] == "Completed", state
+    assert re.search(r"gmm version 2 finds .*promote", state["said"])
+    assert registry.load("champion").name == "gmm@1"
+    assert registry.load("challenger").name == "gmm@2"
+
+
+def test_training_without_candles_is_one_line_on_the_page(town, postgres_server):
+    """What the command would say, and no traceback."""
+    world = build_world(town.folder / "empty", postgres_server)
+    state = town.flow(world, flow="retrain")
+    assert (state["type"], state["name"]) == ("FAILED", "ModelError")
+    assert state["said"].startswith("error: gmm: train: the warehouse holds no 1d candles.")
+    assert len(state["said"].splitlines()) == 1
+
+
+def test_its_list_differs_from_the_image_in_named_packages_alone():
     """What judges under Prefect is what judges in the image, to the version."""
 
     def pins(name):
@@ -420,7 +458,8 @@ def test_its_list_differs_from_the_image_in_two_packages_alone():
         return set(found)
 
     others = pins("requirements.txt") - pins("requirements-flows.txt")
-    assert {name for name, _ in others} == {"sqlalchemy", "websockets"}
+    # No run imports FastAPI: MLflow's small package brings it along, and Prefect is served by it.
+    assert {name for name, _ in others} == {"fastapi", "sqlalchemy", "websockets"}
 
 
 def test_every_source_opens_beside_prefect():

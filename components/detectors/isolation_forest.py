@@ -78,10 +78,23 @@ class IsolationForestDepth:
         return self._grown(np.random.default_rng(0).standard_normal(shape))
 
     def restore_arrays(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> "Forest":
-        """The forest with these nodes."""
+        """The forest with these nodes.
+
+        Raises
+        ------
+        ValueError
+            A node that leads nowhere, or back: the descent would never end.
+        """
+        links = arrays["links"].astype(np.int64)
+        nodes = np.arange(links.shape[1])[:, None]
+        is_inner, children = links[:, :, 0] >= 0, links[:, :, 1:]
+        if not ((children > nodes) & (children < len(nodes)))[is_inner].all():
+            raise ValueError("a forest whose nodes lead nowhere")
+        if not links.shape[:2] == arrays["cut"].shape == arrays["held"].shape:
+            raise ValueError("a forest whose nodes lack a threshold")
         return Forest(
             arrays["cut"].astype(float),
-            arrays["links"].astype(np.int64),
+            links,
             float(arrays["mean_depth"].astype(float)[0]),
             held=arrays["held"].astype(float),
         )
@@ -202,6 +215,8 @@ class Forest:
 
     def score(self, panel: Array) -> Array:
         """Scores between 0 and 1; about 0.5 for usual bars."""
+        if self.links[:, :, 0].max(initial=-1) >= panel.shape[2]:
+            raise ValueError("a forest that asks for more features than there are")
         depth = np.full(panel.shape[:2], np.nan)
         # The trees were grown on 32-bit floats.
         _descend(panel.astype(np.float32), self.cut, self.links, depth)

@@ -110,8 +110,20 @@ class LstmAutoencoder:
         return replace(self, epochs=0).fit(panel)
 
     def restore_arrays(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> "Autoencoder":
-        """The model with these weights and this window."""
+        """The model with these weights and this window.
+
+        Raises
+        ------
+        ValueError
+            Weights that do not fit each other.
+        """
         weights = {name: arrays[name].astype(float) for name in WEIGHTS}
+        (d, wide), u = weights["encoder_kernel"].shape, len(weights["decoder_kernel"])
+        layer = {"kernel": (u, wide), "recurrent": (u, wide), "bias": (wide,)}
+        shapes = {f"{side}_{of}": s for side in ("encoder", "decoder") for of, s in layer.items()}
+        shapes |= {"encoder_kernel": (d, wide), "out_kernel": (u, d), "out_bias": (d,)}
+        if wide != 4 * u or any(weights[name].shape != s for name, s in shapes.items()):
+            raise ValueError("weights that do not fit each other")
         return Autoencoder(int(arrays["window"].astype(np.int64)[0]), weights)
 
     def _windows(self, panel: Array) -> tuple[Windows, Windows]:
@@ -220,6 +232,8 @@ class Autoencoder:
         )
 
     def _errors(self, panel: Array) -> Array:
+        if panel.shape[2] != len(self.weights["encoder_kernel"]):
+            raise ValueError("weights for another number of features")
         enter, again, bias, enter_2, again_2, bias_2, out, out_bias = (
             np.ascontiguousarray(self.weights[name]) for name in WEIGHTS
         )

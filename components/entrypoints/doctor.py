@@ -29,6 +29,7 @@ from components.wiring import (
     second_of,
     source_of,
     symbols_of,
+    with_champion,
 )
 
 LOCK = Path(__file__).parents[2] / "requirements.txt"
@@ -189,6 +190,22 @@ def _last(runs: pd.DataFrame, now: pd.Timestamp) -> Iterator[tuple[str, str]]:
         yield "ok", said
 
 
+def _model(settings: Settings, _now: pd.Timestamp) -> Iterator[tuple[str, str]]:
+    source = source_of(settings)
+    if source.traits.kind != "candles":
+        return
+    ensemble, lacking = with_champion(
+        settings, judge_of(settings, source, symbols_of(settings, source))[1]
+    )
+    if lacking:
+        yield "warn", f"{lacking}."
+    elif ensemble.trained is None:
+        yield "ok", "no trained model: the views judge that need no training"
+    else:
+        trained = ensemble.trained
+        yield "ok", f"{trained.name} judges too, trained to {trained.until:%Y-%m-%d %H:%M} UTC"
+
+
 def _source(settings: Settings, now: pd.Timestamp) -> Iterator[tuple[str, str]]:
     yield _asked(source_of(settings), settings, now)
 
@@ -252,6 +269,7 @@ CHECKS: dict[str, Callable[[Settings, pd.Timestamp], Iterator[tuple[str, str]]]]
     "disk": _disk,
     "lake": _lake,
     "warehouse": _warehouse,
+    "model": _model,
     "source": _source,
     "second": _second,
     "channels": _channels,

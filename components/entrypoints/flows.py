@@ -25,7 +25,7 @@ import requests
 import typer
 
 from components.embedded import open_embedded
-from components.entrypoints import tasks
+from components.entrypoints import retraining, tasks
 from components.errors import (
     AnotherRunAtWork,
     SettingsError,
@@ -89,6 +89,9 @@ CODES = {"Completed": 0, "Skipped": 0, "DoneInPart": 3}
 DAILY = ("30 6 * * *", "30 12 * * *")
 MINUTES = "*/5 * * * *"
 
+# Markets rest, and no run is due.
+WEEKLY = "30 3 * * 0"
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -111,6 +114,21 @@ def watch(
     except TremorError as error:
         return _mendable(error)
     return _whole(settings, instant, key)
+
+
+@flow(name="tremor-train", persist_result=False)  # type: ignore[untyped-decorator]
+def retrain(detectors: str = "", *, promote: bool = False) -> Any:
+    """Train a model anew on the candles held, as ``python main.py train`` does.
+
+    ``detectors`` are names, comma-separated; none for the champion's own kind. With ``promote``
+    a challenger that has earned it judges from the next run on; else a person promotes it.
+    """
+    named = tuple(name.strip() for name in detectors.split(",") if name.strip())
+    try:
+        name, message = retraining.retrained(named, is_promoted=promote)
+    except TremorError as error:
+        return _mendable(error)
+    return Completed(name=name, message=message)
 
 
 def _whole(settings: Settings, as_of: pd.Timestamp, key: str) -> Any:
@@ -160,7 +178,8 @@ def _outcome(summary: RunSummary) -> dict[str, str]:
 
 
 def _mendable(error: TremorError) -> Any:
-    return Failed(name=type(error).__name__, message=f"error: {tasks.line(error)}")
+    said = tasks.line(error).removeprefix("error: ")
+    return Failed(name=type(error).__name__, message=f"error: {said}")
 
 
 def _key(settings: Settings, as_of: pd.Timestamp) -> str:
@@ -207,8 +226,8 @@ def _past(text: str) -> pd.Timestamp:
     return instant.floor("s")
 
 
-def deployments(*, minutes: bool = False) -> list[Any]:
-    """What is served: the day's two runs, and the minutes, which stay paused unless asked for."""
+def deployments(*, minutes: bool = False, train: bool = False) -> list[Any]:
+    """What is served: the day's two runs; minutes and training stay paused unless asked for."""
     return [
         watch.to_deployment(
             name="daily",
@@ -223,6 +242,13 @@ def deployments(*, minutes: bool = False) -> list[Any]:
             paused=not minutes,
             entrypoint_type=EntrypointType.MODULE_PATH,
             description="The minutes that closed since the last run; steps aside for another.",
+        ),
+        retrain.to_deployment(
+            name="weekly",
+            schedules=[Cron(WEEKLY, timezone="UTC")],
+            paused=not train,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            description="The champion's kind of model, trained anew; a person promotes it.",
         ),
     ]
 
@@ -245,10 +271,11 @@ def once(
 def serve(
     *,
     minutes: Annotated[bool, typer.Option("--minutes", help="Run the minutes too.")] = False,
+    train: Annotated[bool, typer.Option("--train", help="Train every week too.")] = False,
 ) -> int:
     """Serve the schedules until stopped, with a server of its own or that of PREFECT_API_URL."""
     with _server() as url, temporary_settings({PREFECT_API_URL: url}):
-        prefect.serve(*deployments(minutes=minutes), limit=2)
+        prefect.serve(*deployments(minutes=minutes, train=train), limit=2)
     return 0
 
 

@@ -129,9 +129,21 @@ def listed(settings: Settings) -> pd.DataFrame:
 
 
 def compared(settings: Settings, which: list[str]) -> pd.DataFrame:
-    """The figures of some models side by side; of champion and challenger when none is named."""
+    """The figures of some models side by side; of champion and challenger when none is named.
+
+    Raises
+    ------
+    ModelError
+        There is no such model, or none at all.
+    """
     registry = registry_of(settings)
-    versions = [registry.version(each) for each in which or ["champion", "challenger"]]
+    aliased = [each.number for each in reversed(registry.versions()) if each.aliases]
+    if not (which or aliased):
+        raise ModelError(
+            f"{registry.name} has neither a champion nor a challenger. "
+            "`python main.py train` makes one"
+        )
+    versions = [registry.version(each) for each in which or aliased]
     columns = {_title(each): registry.figures(each) for each in versions}
     rows = [
         {"figure": words, **{title: found.get(name) for title, found in columns.items()}}

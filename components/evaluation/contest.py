@@ -14,7 +14,7 @@ from components.evaluation.finding import windows
 from components.evaluation.intake import admit
 from components.evaluation.plants import planted
 from components.evaluation.told import Progress, Told, tell, unseen
-from components.panels import Array, Flags
+from components.panels import Array, Flags, Ints
 
 # Panels of the bootstrap, and the share of them between the bounds of an interval.
 N_DRAWS, COVERED = 2000, 0.95
@@ -23,9 +23,14 @@ N_DRAWS, COVERED = 2000, 0.95
 LEAST_PLANTS = 30
 
 
+# A plant's neighbours in time are found or missed with it, so whole spans are drawn: the longest
+# of these that leaves so many. With fewer days than the least there is no interval to speak of.
+SPANS, MANY_SPANS, LEAST_SPANS = ("M", "W", "D"), 20, 8
+
+
 @dataclass(frozen=True)
-class Lead:
-    """How much more of the plants the first found than another: a difference of shares."""
+class Estimate:
+    """A mean share, or a difference of two, with its 95 % interval."""
 
     mean: float
     low: float
@@ -38,8 +43,9 @@ class Contest:
 
     ``figures`` of each method: ``recall`` and ``by_kind`` (shares of plants), ``realised``
     (alerts per instrument and year where its own kept rate decides), ``delay_bars`` (mean, of
-    the plants found). ``told`` is what the first method told of the counted bars as they were,
-    ``leads`` those of the first method over each other one.
+    the plants found); ``shares`` the recall ("") and that of each kind with their intervals.
+    ``told`` is what each told of the counted bars as they were, by its own rule; ``leads`` are
+    how much more of the plants the first method found than each other one.
     """
 
     since: pd.Timestamp
@@ -48,8 +54,9 @@ class Contest:
     n_bars: int
     alerts_per_year: float
     figures: Mapping[str, Mapping[str, Any]]
-    told: Told
-    leads: Mapping[str, Lead] = field(default_factory=dict)
+    told: Mapping[str, Told]
+    leads: Mapping[str, Estimate] = field(default_factory=dict)
+    shares: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
 
 def contest(
@@ -106,6 +113,10 @@ def contest(
     if n_plants < LEAST_PLANTS:
         needed = int(LEAST_PLANTS / max(n_plants, 1) * counted.sum())
         raise NotEnoughBars("a contest: held-out bars", needed, int(counted.sum()))
+    n_spans = int(_spans(next(iter(tables.values()))["ts"]).max()) + 1
+    if n_spans < LEAST_SPANS:
+        needed = int(LEAST_SPANS / n_spans * counted.sum())
+        raise NotEnoughBars("a contest over days: held-out bars", needed, int(counted.sum()))
     first, *others = judges
     stamps = any_told.ts[counted]
     return Contest(
@@ -115,9 +126,23 @@ def contest(
         n_bars=int(counted.sum()),
         alerts_per_year=judges[first].alerts_per_year,
         figures={name: _figures(tables[name], told[name], counted) for name in judges},
-        told=replace(any_told, surprise=np.where(counted, any_told.surprise, np.nan)),
+        told={
+            name: replace(one, surprise=np.where(counted, one.surprise, np.nan))
+            for name, one in told.items()
+        },
         leads={name: _lead(tables[first], tables[name], trials.seed) for name in others},
+        shares={name: _shares(tables[name], trials.seed) for name in judges},
     )
+
+
+def at_the_rate(told: Told) -> Told:
+    """The same with alerts on as many bars as were stated, those of most surprise."""
+    decided = told.is_decided
+    per_bar = told.alerts_per_bar()[:, None] * np.ones(decided.shape)
+    n_alerts = int(np.round(per_bar[decided].sum()))
+    with np.errstate(invalid="ignore"):
+        is_alert: Flags = told.surprise > _threshold(told.surprise[decided], n_alerts)
+    return replace(told, is_alert=is_alert)
 
 
 def _counted(told: list[Told], since: pd.Timestamp) -> Flags:
@@ -164,23 +189,46 @@ def _figures(table: pd.DataFrame, told: Told, counted: Flags) -> dict[str, Any]:
     }
 
 
-def _lead(one: pd.DataFrame, other: pd.DataFrame, seed: int) -> Lead:
-    """The difference of two recalls, with its interval by bootstrap over calendar months.
+def _lead(one: pd.DataFrame, other: pd.DataFrame, seed: int) -> Estimate:
+    """How much more of the plants one found than the other."""
+    both = one.merge(other, on=["round", "symbol", "kind", "size", "ts"], suffixes=("", "_other"))
+    own, others = (both[name].to_numpy(dtype=np.float64) for name in ("is_found", "is_found_other"))
+    return _estimate(own - others, both["ts"], seed)
+
+
+def _shares(table: pd.DataFrame, seed: int) -> dict[str, Estimate]:
+    kinds = {"": table, **{str(kind): rows for kind, rows in table.groupby("kind")}}
+    return {
+        kind: _estimate(rows["is_found"].to_numpy(dtype=float), rows["ts"], seed)
+        for kind, rows in kinds.items()
+    }
+
+
+def _estimate(values: Array, ts: "pd.Series[pd.Timestamp]", seed: int) -> Estimate:
+    """The mean of values at instants, with its interval by bootstrap over spans of time.
 
     References
     ----------
     Kunsch, H. R. (1989). The jackknife and the bootstrap for general stationary observations.
     Annals of Statistics 17(3), 1217-1241.
     """
-    both = one.merge(other, on=["round", "symbol", "kind", "size", "ts"], suffixes=("", "_other"))
-    gain = both["is_found"].astype(float) - both["is_found_other"].astype(float)
-    month = both["ts"].dt.tz_convert(None).to_numpy().astype("datetime64[M]")
-    _, block = np.unique(month, return_inverse=True)
-    n_blocks = int(block.max()) + 1
-    sums = np.bincount(block, gain, minlength=n_blocks)
-    sizes = np.bincount(block, minlength=n_blocks)
-    drawn = np.random.default_rng([seed, 5]).integers(n_blocks, size=(N_DRAWS, n_blocks))
-    leads = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    span = _spans(ts)
+    n_spans = int(span.max()) + 1
+    sums = np.bincount(span, values, minlength=n_spans)
+    sizes = np.bincount(span, minlength=n_spans)
+    drawn = np.random.default_rng([seed, 5]).integers(n_spans, size=(N_DRAWS, n_spans))
+    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     edge = (1 - COVERED) / 2
-    low, high = np.quantile(leads, (edge, 1 - edge))
-    return Lead(float(gain.mean()), float(low), float(high))
+    low, high = np.quantile(means, (edge, 1 - edge))
+    return Estimate(float(values.mean()), float(low), float(high))
+
+
+def _spans(ts: "pd.Series[pd.Timestamp]") -> Ints:
+    """The number of the span of time that each instant lies in."""
+    stamps = ts.dt.tz_convert(None).to_numpy().astype("datetime64[us]")
+    number = np.zeros(len(stamps), dtype=np.int64)
+    for unit in SPANS:
+        _, number = np.unique(stamps.astype(f"datetime64[{unit}]"), return_inverse=True)
+        if number.max() + 1 >= MANY_SPANS:
+            break
+    return number.astype(np.int64)

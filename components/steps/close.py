@@ -12,9 +12,11 @@ import requests
 from components import checks, report
 from components.carried import Snapshot
 from components.records import Alert, Failure, RunSummary
+from components.stances import shown
 from components.steps.ledger import note
 from components.steps.measuring import bins_held, expected_bin
 from components.steps.missing import last_bars, missing_bars
+from components.steps.model_trouble import drift_of
 from components.steps.parts import Parts
 from components.steps.quality import lately
 from components.steps.realised import carried_now, realised
@@ -150,6 +152,7 @@ def _page(parts: Parts, alerts: tuple[Alert, ...]) -> str:
         "and check_name = any(%(checks)s) group by check_name order by n desc",
         {"as_of": as_of.to_pydatetime(), "symbols": symbols, "checks": sorted(checks.TOLD)},
     )
+    trained = parts.ensemble.trained
     data = report.ReportData(
         summary=parts.run,
         settings=parts.settings,
@@ -159,6 +162,8 @@ def _page(parts: Parts, alerts: tuple[Alert, ...]) -> str:
         health=health,
         quarantine=aside,
         quality=lately(parts, health),
+        model=shown(trained.name) if trained else "",
+        drift=drift_of(parts, as_of),
     )
     return report.page(data)
 

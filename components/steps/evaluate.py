@@ -83,13 +83,13 @@ def read_candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
     wanted = [symbol for symbol in held if not chosen.symbols or symbol in chosen.symbols]
     if not wanted and parts.is_measured:
         raise SettingsError(
-            f"evaluate: {parts.source.name!r} gives payment volumes, and candles alone are "
-            "evaluated. Set TREMOR_SOURCE to a source of candles."
+            f"{parts.run.command}: {parts.source.name!r} gives payment volumes, and this is about "
+            "candles. Set TREMOR_SOURCE to a source of candles."
         )
     if not wanted:
         of = f" of {', '.join(chosen.symbols[:5])}" if chosen.symbols else ""
         raise SettingsError(
-            f"evaluate: the warehouse holds no {interval} candles{of}. "
+            f"{parts.run.command}: the warehouse holds no {interval} candles{of}. "
             "Run `python main.py backfill --since 2015-01-01` first."
         )
     for per_year in {parts.calendars.bars_per_year(symbol, interval) for symbol in wanted}:
@@ -108,7 +108,7 @@ def read_candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
     candles = regular(candles).drop(columns="hours")
     if candles.empty:
         needed = parts.ensemble.bars_before_verdict + 1
-        raise NotEnoughBars(f"evaluate --since {chosen.since:%Y-%m-%d}", needed, 0)
+        raise NotEnoughBars(f"{parts.run.command} --since {chosen.since:%Y-%m-%d}", needed, 0)
     return with_splits(parts, candles, as_of)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from components import contributions
 from components.drift import BOUND
 from components.incidents import Incident, alert_id
 from components.records import Alert
@@ -13,7 +14,7 @@ from components.tables import DRIFT
 OF_RUN = """
 select name, stability, n_bars from drift
 where detector = %(detector)s and interval = %(interval)s and known_at = %(as_of)s
-order by stability desc
+order by stability desc nulls last, name
 """
 
 
@@ -63,23 +64,29 @@ def alerts(parts: Parts, as_of: pd.Timestamp) -> list[tuple[Alert, list[Incident
     return [(alert, incidents)]
 
 
-def _drifted(parts: Parts, as_of: pd.Timestamp) -> tuple[Incident, str] | None:
+def drift_of(parts: Parts, as_of: pd.Timestamp) -> pd.DataFrame:
+    """What the run of this ``as_of`` stored of its model: name, stability, n_bars; worst first."""
     trained = parts.ensemble.trained
-    if trained is None:
-        return None
-    rows = parts.warehouse.query(
+    return parts.warehouse.query(
         OF_RUN,
         {
-            "detector": trained.name,
+            "detector": trained.name if trained else "",
             "interval": parts.watch.interval,
             "as_of": as_of.to_pydatetime(),
         },
     )
+
+
+def _drifted(parts: Parts, as_of: pd.Timestamp) -> tuple[Incident, str] | None:
+    trained = parts.ensemble.trained
+    if trained is None:
+        return None
+    rows = drift_of(parts, as_of)
     beyond = rows[rows["stability"] > BOUND]
     if not len(beyond):
         return None
     worst = ", ".join(
-        f"{row['name'].replace('_', ' ')} {row['stability']:.2f}"
+        f"{contributions.in_words(row['name'])} {row['stability']:.2f}"
         for row in beyond.head(5).to_dict("records")
     )
     note = (

@@ -86,9 +86,9 @@ def train(
     """
     registry.is_ready()
     started = time.perf_counter()
-    candles = _candles(parts, wanted.chosen)
+    candles = candles_of(parts, wanted.chosen)
     panel = feature_panel(candles, parts.calendars, recipe.features, parts.progress)
-    cut = split(panel.ts, wanted.share, _embargo(recipe))
+    cut = split(panel.ts, wanted.share, embargo(recipe))
     seen = panel.until(cut.until)
     scaler = scaler_of(seen)
     detector, tried = tune(recipe, seen, scaler, parts.progress)
@@ -141,7 +141,7 @@ def judge_challenger(
         raise ModelError(f"version {version.number} is gone")
     if reason := unfit(trained, parts.watch.interval):
         raise ModelError(f"version {version.number} {reason}")
-    candles = _candles(parts, wanted.chosen)
+    candles = candles_of(parts, wanted.chosen)
     panel = feature_panel(candles, parts.calendars, trained.features, parts.progress)
     recipe = Recipe(
         detector=_same(trained),
@@ -152,12 +152,12 @@ def judge_challenger(
     )
     times = np.unique(panel.ts[~np.isnat(panel.ts)])
     behind = times[times > naive(trained.until)]
-    embargo = _embargo(recipe)
-    if len(behind) <= embargo:
+    n_embargo = embargo(recipe)
+    if len(behind) <= n_embargo:
         raise ModelError(f"version {version.number} was trained on all that is held")
     first, last = pd.Timestamp(times[0], tz="UTC"), pd.Timestamp(times[-1], tz="UTC")
-    since = pd.Timestamp(behind[embargo], tz="UTC")
-    cut = Split(first, trained.until, since, last, embargo)
+    since = pd.Timestamp(behind[n_embargo], tz="UTC")
+    cut = Split(first, trained.until, since, last, n_embargo)
     seen = panel.until(cut.until)
     held = _held_out(parts, registry, trained, recipe, seen, candles, wanted, cut)
     return conditions(held, distinct(_unseen(panel, trained, cut)))
@@ -169,7 +169,7 @@ def _same(trained: Trained) -> Any:
     return type(trainable(trained.detector))(**trained.hyper)
 
 
-def _candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
+def candles_of(parts: Parts, chosen: Chosen) -> pd.DataFrame:
     """Candles with splits and the market's return, without those found to be data errors."""
     candles = read_candles(parts, chosen)
     symbols = sorted(candles["symbol"].unique())
@@ -179,7 +179,8 @@ def _candles(parts: Parts, chosen: Chosen) -> pd.DataFrame:
     return with_market(candles, parts.calendars)
 
 
-def _embargo(recipe: Recipe) -> int:
+def embargo(recipe: Recipe) -> int:
+    """Bars between training and held-out time: the context of the features, and the model's."""
     known = [features.FEATURES[name] for name in recipe.features]
     local = max((f.context for f in known if f.kind == "local"), default=0)
     carried = CARRIED_MEMORY if any(f.kind == "carried" for f in known) else 0
@@ -259,7 +260,7 @@ def _stability(
 
 def _figures(held: Contest, events: pd.DataFrame, parts: Parts) -> dict[str, float]:
     own = held.figures[CHALLENGER]
-    dated = dated_recall(held.told, _since(events, held.since), parts.calendars)
+    dated = dated_recall(held.told[CHALLENGER], _since(events, held.since), parts.calendars)
     return {
         "recall_planted": own["recall"],
         **{f"recall_{kind}": value for kind, value in own["by_kind"].items()},
@@ -320,7 +321,7 @@ def _pictures(panel: FeaturePanel, trained: Trained, cut: Split, held: Contest) 
     whole = np.isfinite(scores) & ~np.isnan(panel.x).any(axis=2)
     with np.errstate(invalid="ignore"):
         seen, unseen = panel.ts <= naive(cut.until), panel.ts >= naive(cut.since)
-    by_year = realised_rates(held.told)["by_year"]
+    by_year = realised_rates(held.told[CHALLENGER])["by_year"]
     rows = trained.scaler(panel.x[whole & unseen])
     group = trained.group(rows)
     return {

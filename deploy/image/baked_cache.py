@@ -35,12 +35,6 @@ class BakedCache(UserProvidedCacheLocator):
 
 def bake() -> None:
     """Compile what a run will need, while the image is built: every scan, every model's score."""
-    import numpy as np
-
-    from components.detectors import DETECTORS
     from components.ensemble import warm
 
     warm()
-    for detector in DETECTORS.values():
-        panel = np.zeros((1, detector.min_bars, len(detector.features)))
-        detector.fit(panel).score(panel)
