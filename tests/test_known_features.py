@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from components import steps
@@ -24,8 +24,12 @@ from components.wiring import open_parts
 from tests.terminal import hurry, run_sql
 from tests.worlds import DAY, World
 
-NAMES = ("AAA", "BBB", "CCC", "DDD", "EEE")
+# Five of the six make a market.
+NAMES = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")
 N_BARS = 60
+
+# A bar that two of them lack at first, near enough to the end for its market to be looked for.
+HOLE = 45
 DAYS = pd.DatetimeIndex(pd.bdate_range("2024-01-02", periods=N_BARS + 8, tz="UTC"), freq=None)
 BEGIN = pd.Timestamp("2024-06-01", tz="UTC")
 HOUR = pd.Timedelta(hours=1)
@@ -34,13 +38,17 @@ KEY = ["symbol", "ts", "known_at"]
 
 @dataclass(frozen=True)
 class Event:
-    """What becomes known of an instrument's bar, and from which bar on features are then asked."""
+    """What becomes known of an instrument's bar; and what features are then asked for.
+
+    Those of the bars from ``since`` on, of all instruments or of those that are ``asked``.
+    """
 
     kind: str
     symbol: str
     bar: int
     value: float
     since: int
+    asked: tuple[str, ...] = ()
 
 
 events = st.lists(
@@ -48,9 +56,10 @@ events = st.lists(
         Event,
         st.sampled_from(["bar", "correction", "split", "error", "no error", "market"]),
         st.sampled_from(NAMES[:3]),
-        st.integers(5, N_BARS + 7),
+        st.sampled_from([HOLE, HOLE + 1, 30]) | st.integers(5, N_BARS + 7),
         st.floats(0.8, 1.25).map(lambda x: round(x, 3)),
-        st.sampled_from([0, 12, 30, N_BARS - 1, N_BARS + 3]),
+        st.sampled_from([0, 12, HOLE + 1, N_BARS - 1, N_BARS + 3]),
+        st.sampled_from([(), (), ("AAA",), ("BBB", "CCC")]),
     ),
     min_size=1,
     max_size=6,
@@ -76,7 +85,34 @@ BARS = candles()
 END = DAYS[-1] + DAY
 
 # Not known at first: they come with an event, or never.
-ABSENT = {("AAA", 20), ("BBB", 21), ("BBB", 40), ("CCC", 30)}
+ABSENT = {("AAA", HOLE), ("BBB", HOLE), ("BBB", 30), ("CCC", 30)}
+
+BEHIND = HOLE + 1
+
+# A market that is stored once enough have their bar, beside one that still lacks it; and one
+# whose bars behind a command's first are fewer than the others'.
+MARKETS = [
+    Event("market", "AAA", 5, 1.0, 0),
+    Event("bar", "AAA", HOLE, 1.0, BEHIND),
+    Event("market", "AAA", 5, 1.0, BEHIND),
+    Event("bar", "AAA", 61, 1.0, BEHIND),
+]
+
+# A correction of the very bar behind which a command goes on.
+LAST_CARRIED = [
+    Event("market", "CCC", 5, 1.0, BEHIND),
+    Event("correction", "CCC", HOLE, 1.1, BEHIND),
+]
+
+# A correction of one while another was asked for.
+ONE_ASKED = [
+    Event("market", "CCC", 5, 1.0, BEHIND),
+    Event("correction", "BBB", 15, 1.1, BEHIND, ("AAA",)),
+    Event("bar", "CCC", 61, 1.0, BEHIND),
+]
+
+# A finding that is taken back.
+FINDINGS = [Event("error", "CCC", 25, 1.0, 12), Event("no error", "CCC", 25, 1.0, 12)]
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +193,12 @@ def assert_alike(found, expected):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(events=events)
+@example(events=MARKETS)
+@example(events=FINDINGS)
+@example(events=LAST_CARRIED)
+@example(events=ONE_ASKED)
 def test_what_is_known_by_an_instant_is_what_a_run_at_that_instant_computes(events, room):
     """A row whose ``known_at`` has come has the values that it had then; the others had not."""
     parts = emptied(room)
@@ -174,8 +214,12 @@ def test_what_is_known_by_an_instant_is_what_a_run_at_that_instant_computes(even
         assert_alike(in_both.sort_values(KEY), known.sort_values(KEY))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(events=events)
+@example(events=MARKETS)
+@example(events=FINDINGS)
+@example(events=LAST_CARRIED)
+@example(events=ONE_ASKED)
 def test_a_command_after_each_event_keeps_what_was_known_at_each_instant(events, room):
     """As of any instant the table has what a run at that instant computes from the first bar.
 
@@ -187,11 +231,12 @@ def test_a_command_after_each_event_keeps_what_was_known_at_each_instant(events,
     steps.features(at(parts, BEGIN), DAYS[0], END)
     for event, instant in zip(events, instants[1:], strict=True):
         happen(parts, event, instant)
-        steps.features(at(parts, instant), DAYS[event.since], END)
-    for n, instant in enumerate(instants):
-        since = DAYS[events[n - 1].since if n else 0]
+        steps.features(at(parts, instant), DAYS[event.since], END, event.asked)
+    for event, instant in zip(events, instants[1:], strict=True):
+        since, symbols = DAYS[event.since], event.asked or NAMES
         then = computed(parts, instant).drop(columns="known_at")
-        held = parts.warehouse.read(FEATURE_VALUES, as_of=instant, since=since)
-        assert_alike(held.drop(columns="known_at"), then[then["ts"] >= since])
+        then = then[(then["ts"] >= since) & then["symbol"].isin(symbols)]
+        held = parts.warehouse.read(FEATURE_VALUES, as_of=instant, since=since, symbols=symbols)
+        assert_alike(held.drop(columns="known_at"), then)
     rows = parts.warehouse.query("select * from features order by symbol, ts, known_at")
     assert_alike(in_files(parts), rows)
