@@ -16,6 +16,7 @@ from components.panels import Array
 from components.records import Failure, Part
 from components.sessions import Calendars
 from components.trained import Trained
+from components.words import moment
 
 SEEN = "its training saw this bar"
 UNKNOWN = "a feature is unknown in its context"
@@ -91,7 +92,8 @@ def stale(
         if symbol not in newest:
             failures.append(Failure(symbol, "FeatureStoreError", "no features of it are stored"))
         elif newest[symbol] < due:
-            said = f"its features are those of {newest[symbol]}, and the bar of {due} has closed"
+            is_of, then = moment(newest[symbol], interval), moment(due, interval)
+            said = f"its features are those of {is_of}, and the bar of {then} has closed"
             failures.append(Failure(symbol, "FeatureStoreError", said))
     return failures
 
@@ -108,7 +110,8 @@ def require_known_by(rows: pd.DataFrame, as_of: pd.Timestamp) -> None:
     if len(late):
         first = late.iloc[0]
         raise ModelError(
-            f"the features of {first[KEY]} became known on {first[KNOWN]}, behind --as-of {as_of}. "
+            f"the features of {first[KEY]} became known on {first[KNOWN]:%Y-%m-%d %H:%M}, behind "
+            f"--as-of {as_of:%Y-%m-%d %H:%M}. "
             "A feature server knows the newest alone: leave --as-of out, or unset TREMOR_FEAST_URL"
         )
 

@@ -116,8 +116,9 @@ def training_set(
 
     Example: python -m components.entrypoints.feature_store training-set x.pq --since 2024-01-01
     """
+    span = _day(since, "--since"), _day(until, "--until")
     store = _store(offline, interval)
-    rows = store.closes(_day(since, "--since"), _day(until, "--until"))
+    rows = store.closes(*span)
     if symbols:
         rows = rows[rows[KEY].isin([name.strip() for name in symbols.split(",")])]
     if not len(rows):

@@ -26,6 +26,10 @@ from components.warehouse.connection import normalised
 QUERY = """SELECT {columns}, {closed} AS event_timestamp, {known} AS created_timestamp
 FROM {table} WHERE "interval" = '{interval}' AND "version" = '{version}'"""
 
+# What Feast writes into the connection's options as it stands. PostgreSQL knows no sizes of what
+# Feast lets it join, and would go through it row by row for each row: 50 times as long for 1,200.
+SCHEMA = "{schema} -c enable_nestloop=off -c search_path={schema}"
+
 
 @dataclass(frozen=True)
 class Offline:
@@ -117,7 +121,7 @@ def _postgres(url: str, schema: str) -> dict[str, Any]:
         "database": parts.get("dbname", "postgres"),
         "user": parts.get("user", "postgres"),
         "password": parts.get("password", ""),
-        "db_schema": schema,
+        "db_schema": SCHEMA.format(schema=schema),
         "sslmode": parts.get("sslmode", "prefer"),
         **{ours: parts[theirs] for theirs, ours in names.items() if theirs in parts},
     }
