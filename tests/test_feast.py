@@ -28,6 +28,7 @@ from components.registry import Training
 from components.scoring import score
 from components.sessions import length
 from components.steps.bars import judged_bars
+from components.steps.stored_features import newest_features
 from components.tables import CANDLES, FEATURE_VALUES, known
 from components.trained import POOLED
 from components.training import Recipe, feature_panel, fit, scaler_of, trainable
@@ -135,10 +136,10 @@ def town(make_lasting_world):
     return world
 
 
-def online(feast, world, symbols=(*NAMES, "ZZZ")):
+def online(feast, world, symbols=(*NAMES, "ZZZ"), **settings):
     """What the online store holds, by the instrument."""
     path = world.folder / "online.parquet"
-    seen = feast.call(world, "held_online", symbols, str(path))
+    seen = feast.call(world, "held_online", symbols, str(path), **settings)
     assert seen.code == 0, seen.err
     return pd.read_parquet(path).set_index("symbol")
 
@@ -289,8 +290,19 @@ def test_what_is_stored_comes_online_once(feast, town):
     assert path.read_bytes() == before
 
 
-def test_a_correction_and_what_is_stored_late_come_online(feast, bare):
+@pytest.fixture(params=["sqlite", "redis"])
+def held_in(request):
+    """Settings of each online store, empty."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    with redis_server(PASSWORD) as port:
+        yield {"redis_url": f"redis://:{IN_ADDRESS}@127.0.0.1:{port}/1"}
+
+
+def test_a_correction_and_what_is_stored_late_come_online(feast, bare, held_in):
     """The newest bar in its newest version; and an instrument that was known long before."""
+    shutil.rmtree(bare.folder / "var/feast", ignore_errors=True)
     root = bare.folder / "var/lake"
     shutil.rmtree(root / "features", ignore_errors=True)
     rows = rows_of("1d", [[(1, [1]), (1, [1])], [(1, [1, 9]), (3, [1, 5])], [(1, [0])]])
@@ -299,10 +311,12 @@ def test_a_correction_and_what_is_stored_late_come_online(feast, bare):
     correction = rows.iloc[[1]].assign(known_at=rows["known_at"].iloc[1] + DAY, body=0.25)
     for some, n_brought in ((rows[~is_later], "2 of 2"), (rows[is_later], "2 of 3")):
         feature_files.put(Folder(root), some)
-        assert f"{n_brought} instruments brought" in feast.command(bare, "materialise").out
+        assert (
+            f"{n_brought} instruments brought" in feast.command(bare, "materialise", **held_in).out
+        )
     feature_files.put(Folder(root), correction)
-    assert "1 of 3 instruments brought" in feast.command(bare, "materialise").out
-    held = online(feast, bare, ["S0", "S1", "S2"])
+    assert "1 of 3 instruments brought" in feast.command(bare, "materialise", **held_in).out
+    held = online(feast, bare, ["S0", "S1", "S2"], **held_in)
     assert held.loc["S0", "body"] == 0.25
     everything = pd.concat([rows, correction]).reindex(columns=["symbol", *fields()])
     same_online(held, known(everything, LATER, OF_BARS).groupby("symbol").last())
@@ -344,20 +358,12 @@ def test_a_lake_on_s3_gives_the_same_set_and_each_file_is_fetched_once(feast, to
     assert all(before[path] == after[path] for path in before.keys() & after.keys())
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def served(request, feast, town):
-    """The address of a feature server over each online store, and its settings."""
-    if request.param == "sqlite":
-        feast.command(town, "materialise")
-        with feast.serving(town) as url:
-            yield url
-        return
-    with redis_server(PASSWORD) as port:
-        settings = {"redis_url": f"redis://:{IN_ADDRESS}@127.0.0.1:{port}/1"}
-        seen = feast.command(town, "materialise", **settings)
-        assert seen.out.startswith("features_1d_v1: 6 of 6"), seen
-        with feast.serving(town, **settings) as url:
-            yield url
+@pytest.fixture
+def served(feast, town, held_in):
+    """The address of a feature server over each online store."""
+    assert feast.command(town, "materialise", **held_in).code == 0
+    with feast.serving(town, **held_in) as url:
+        yield url
 
 
 def judged(world, view):
@@ -383,6 +389,10 @@ def test_a_score_through_the_server_is_the_batchs_score(served, town):
     direct, _ = scores(town)
     assert direct.place.startswith("warehouse ")
     assert direct.scores == found.scores
+    files = [path for path in (town.folder / "var/feast").rglob("*") if path.is_file()]
+    assert any(path.name == "registry-duckdb.db" for path in files)
+    for word in (PASSWORD, IN_ADDRESS):
+        assert not any(word.encode() in path.read_bytes() for path in files)
 
 
 def test_the_command_says_what_each_score_is_made_of(feast, town):
@@ -451,6 +461,26 @@ def test_a_model_with_a_context_scores_windows_of_the_warehouse(town):
     np.testing.assert_allclose(list(found.values()), expected, rtol=1e-9)
     with pytest.raises(ModelError, match=r"needs the 15 bars before .* Unset TREMOR_FEAST_URL"):
         scores(town, version, feast_url="http://127.0.0.1:9")
+
+
+def test_the_newest_bars_are_those_that_a_judge_would_look_back_on(bare):
+    """Without bars found to be data errors, other arithmetic, and what was known later."""
+    rows = rows_of("1d", [[(1, [0])] * 6])
+    errors, known_later = [2, 5], 4
+    wrong = rows.iloc[errors].assign(known_at=rows["known_at"].max() + DAY, body=np.nan)
+    late = rows.iloc[[known_later]].assign(known_at=rows["known_at"].max() + 2 * DAY, body=9.0)
+    other = rows.assign(version="0", body=7.0)
+    with open_warehouse(bare.read_settings()) as warehouse:
+        warehouse.execute("truncate features")
+        warehouse.upsert(FEATURE_VALUES, pd.concat([rows, wrong, late, other]))
+        asked = (warehouse, ["S0", "S9"], "1d", ("body", "volume_ratio"), 3)
+        found = newest_features(*asked, as_of=wrong["known_at"].max())
+        none = newest_features(*asked, as_of=wrong["known_at"].max() + 500 * DAY)
+    expected = rows.iloc[[3, 4, 5]]
+    assert found["ts"].tolist() == expected["ts"].tolist()
+    assert found["body"].tolist()[:2] == expected["body"].tolist()[:2]
+    assert np.isnan(found["body"].iloc[2])
+    assert none.empty
 
 
 WANTED = ("volume_ratio", "body")
