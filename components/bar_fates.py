@@ -65,17 +65,17 @@ def tables(
         table["n_aside"] = n_aside.fillna(0).astype(int)
     for name in ("first", "last", "gap_first", "gap_last"):
         table[name] = pd.to_datetime(table[name], utc=True).astype("datetime64[us, UTC]")
-    worst_first = ["is_late", "n_missing", "n_refused", "n_venue_down", "n_aside"]
     longest = _stacked(gaps, nothing[1]).sort_values(
         ["n_bars", "first", "symbol"], ascending=[False, True, True], ignore_index=True
     )
-    return (
-        table.sort_values(
-            [*worst_first, "symbol"], ascending=[False] * 5 + [True], ignore_index=True
-        ),
-        _stacked(days, nothing[0]),
-        longest,
-    )
+    return worst_first(table), _stacked(days, nothing[0]), longest
+
+
+def worst_first(symbols: pd.DataFrame) -> pd.DataFrame:
+    """Put the rows of ``Quality.symbols`` in order: late ones, then those that miss most."""
+    trouble = ["is_late", "n_missing", "n_refused", "n_venue_down", "n_aside"]
+    ascending = [False] * len(trouble) + [True]
+    return symbols.sort_values([*trouble, "symbol"], ascending=ascending, ignore_index=True)
 
 
 def _days_of(bars: Bars) -> pd.DataFrame:
@@ -131,6 +131,7 @@ def _gaps_of(bars: Bars) -> pd.DataFrame:
 
 def _row_of(bars: Bars, days: pd.DataFrame, gaps: pd.DataFrame) -> dict[str, Any]:
     is_trailing = bars.due.ts > (-1 if bars.last is None else bars.last)
+    n_late = int((is_trailing & (bars.fate == MISSING)).sum())
     gap = gaps.iloc[0] if len(gaps) else None
     return {
         "symbol": bars.symbol,
@@ -142,7 +143,8 @@ def _row_of(bars: Bars, days: pd.DataFrame, gaps: pd.DataFrame) -> dict[str, Any
         "gap_bars": 0 if gap is None else int(gap["n_bars"]),
         "gap_first": pd.NaT if gap is None else gap["first"],
         "gap_last": pd.NaT if gap is None else gap["last"],
-        "is_late": bool((is_trailing & (bars.fate == MISSING)).any()),
+        "is_late": n_late > 0,
+        "n_late": n_late,
         "total": bars.total,
         "n_zero": bars.n_zero,
     }

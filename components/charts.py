@@ -246,6 +246,11 @@ def _say(axes: Axes, words: str) -> None:
     axes.set_yticks([])
 
 
+def blank(height: float, width: float = 7.6) -> Figure:
+    """An empty picture, in inches; of the pages' width where none is given."""
+    return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
+
+
 def png(figure: Figure) -> bytes:
     """The picture's bytes, without dates and names of software."""
     stream = io.BytesIO()

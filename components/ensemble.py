@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components import drift
+from components.apart import APART, SHARE, joined, share_of
 from components.calibration import Calibration, KeptRate, Reference, calibration_of, two_sided
 from components.carried import State, named, scoped
 from components.consensus import LEVELS, Poll, quorum_of
@@ -22,6 +23,7 @@ from components.errors import SettingsError, UnknownName
 from components.features import FEATURES, price
 from components.features.channels import VECTOR, Channelled, Channels, vectors
 from components.features.columns import Columns
+from components.heavy_tail import HeavyTail
 from components.model_files import to_files
 from components.panels import FIELDS, Array, CandlePanel, Flags, Ints
 from components.refitted import OwnPast, Refitted
@@ -44,6 +46,9 @@ REACH = (3.0, 1.0, 0.5)
 
 # Of more than every other bar, an alert says nothing.
 MOST = 0.5
+
+# Bars of a year, where a bar is a day and markets never close.
+DAYS_A_YEAR = 366
 
 # Channels in which only a high value is odd; in the others either sign is.
 HIGH_SIDED = ("range", "volume", "excursion")
@@ -97,7 +102,8 @@ class Ensemble:
     alerts_per_year : float
         Alerts accepted per instrument and year, true or false.
     quorum : int
-        Independent votes that make an alert; a single detector alerts by itself.
+        Independent votes that make an alert; a single detector alerts by itself, and so does one
+        that is asked apart from the others' vote.
     trained : Trained
         A trained model that judges beside the detectors, or alone where none is named. It
         abstains on the bars that its training saw.
@@ -122,16 +128,16 @@ class Ensemble:
             raise SettingsError("TREMOR_DETECTORS names no detector.")
         if not 1 <= self.quorum <= len(LEVELS):
             raise SettingsError(f"TREMOR_QUORUM={self.quorum} is not 1, 2 or 3 votes.")
-        if 1 < len(self.seats) < self.quorum:
+        if len(self.seats) > 1 and len(self._voting) < self.quorum:
             raise SettingsError(
-                f"TREMOR_QUORUM={self.quorum} votes cannot be cast by {len(self.detectors)} "
-                "detectors. Name more in TREMOR_DETECTORS."
+                f"TREMOR_QUORUM={self.quorum} votes cannot be cast by {len(self._voting)} "
+                f"detectors ({APART} is asked apart from them). Name more in TREMOR_DETECTORS."
             )
 
     @property
     def name(self) -> str:
         """The views' names, joined: the ``judge`` of a verdict."""
-        is_usual = self._is_alone or self.quorum == quorum_of(len(self.seats))
+        is_usual = self._is_alone or self.quorum == quorum_of(len(self._voting))
         votes = "" if is_usual else f"@{self.quorum}"
         return "+".join(self.seats) + votes
 
@@ -150,6 +156,8 @@ class Ensemble:
             (Channels(), CHANNEL, OwnPast(), VIEW, Poll(), VOTE, ALONE, REACH, KeptRate()),
             [(name, DETECTORS[name], calibration_of(name)) for name in self.detectors],
         ]
+        if self._apart is not None:
+            parts.append((APART, SHARE))
         if self.trained:
             parts.append(sorted(to_files(self.trained).items()))
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
@@ -174,15 +182,17 @@ class Ensemble:
     def require_resolvable(self, bars_per_year: float) -> None:
         """Refuse a budget finer than the reference can resolve, with both numbers."""
         rate = self.alerts_per_year / bars_per_year
-        # The fitted tail is trusted to a tenth of what ranks alone would resolve, and fewer
-        # than one alert a year are not kept: half as many again come.
-        finest = max(1 / (10 * VOTE.window), 1 / bars_per_year)
+        window = HeavyTail().window if APART in self.detectors else VOTE.window
+        # Fewer than one alert a year are not kept: half as many again come.
+        finest = max(_finest(window), 1 / bars_per_year)
         if self.keeps_budget and not finest <= rate <= MOST:
+            is_short = bars_per_year > DAYS_A_YEAR
+            span, spans = ("week", 365.25 / 7) if is_short else ("year", 1.0)
             raise SettingsError(
-                f"TREMOR_ALERTS_PER_YEAR={self.alerts_per_year:g} asks for p-values of "
-                f"{rate:.2g}; a tail fitted to {VOTE.window} past bars keeps "
-                f"{finest:.2g} to {MOST:g}. Ask for {finest * bars_per_year:.2g} to "
-                f"{MOST * bars_per_year:.0f} alerts a year."
+                f"TREMOR_ALERTS_PER_{span.upper()}={self.alerts_per_year / spans:g} asks for "
+                f"p-values of {rate:.2g}; a tail fitted to {window} past bars keeps "
+                f"{finest:.2g} to {MOST:g}. Ask for {finest * bars_per_year / spans:.2g} to "
+                f"{MOST * bars_per_year / spans:.0f} alerts a {span}."
             )
 
     def start(self, n_series: int) -> State:
@@ -204,7 +214,7 @@ class Ensemble:
         for seat, calibration in enumerate(self._calibrations):
             state.update(named(calibration.start(n_series), f"view.{seat}"))
         if not self._is_alone:
-            state.update(named(Poll().start(n_series, len(self.seats)), "poll"))
+            state.update(named(Poll().start(n_series, len(self._voting)), "poll"))
             for votes in LEVELS:
                 state.update(named(VOTE.start(n_series), f"vote.{votes}"))
         state.update(named(KeptRate().start(n_series), "rate"))
@@ -229,7 +239,7 @@ class Ensemble:
         before = state["n_bars"].astype(np.int64)[:, None] + np.cumsum(panel.is_bar, axis=1) - 1
         votes_p, cast_at, weight = self._votes(state, after, p, before, channelled.regime)
         quorum = 1 if self._is_alone else self.quorum
-        agreed = votes_p[quorum - 1]
+        agreed, share = self._agreed(votes_p[quorum - 1], p, before, rates)
         kept, alert, in_force = KeptRate().run(
             scoped(state, "rate"), agreed, rates, channelled.regime
         )
@@ -241,10 +251,15 @@ class Ensemble:
             # One view casts one vote: there is nothing to agree, and no level to tell.
             level, vote_p = np.zeros(alert.shape, dtype=np.int64), in_force
         else:
-            level = _levels(votes_p, in_force, alert, quorum)
-            vote_p = _cast_at(cast_at, level, in_force)
+            of_vote = (1 - share) * in_force
+            level = _levels(votes_p, of_vote, alert, quorum)
+            vote_p = _cast_at(cast_at, level, of_vote)
+            is_voted = _at_most(votes_p[quorum - 1], of_vote)
+            vote_p = np.where(alert & ~is_voted, share * in_force, vote_p)
         after.update(_last_bar(state, panel))
-        is_open = np.isnan(agreed) & ~channelled.is_stale
+        # A view that a standing price does not blind may have judged the bar.
+        is_stale = channelled.is_stale & np.isnan(agreed)
+        is_open = np.isnan(agreed) & ~is_stale
         lacking = np.maximum(self.bars_before_verdict - before, 1)
         return after, Judged(
             panel=panel,
@@ -258,7 +273,7 @@ class Ensemble:
             level=level,
             rate=in_force,
             is_anomaly=alert,
-            is_stale=channelled.is_stale,
+            is_stale=is_stale,
             bars_lacking=np.where(is_open, lacking, 0),
             body=columns["body"],
             # What is told is the whole move, however long it took.
@@ -330,7 +345,9 @@ class Ensemble:
             else:
                 panels = np.stack([columns[f] for f in _features(name)], axis=2)
                 score = self._models[seat].score(panels)
-            score = np.where(channelled.is_stale, np.nan, score)
+            if name != APART:
+                # Where the price stood still there is no scale to hold the next move against.
+                score = np.where(channelled.is_stale, np.nan, score)
             view = scoped(state, f"view.{seat}")
             memory, p, n_reference = calibration.run(view, score, channelled.regime)
             after.update(named(memory, f"view.{seat}"))
@@ -351,7 +368,7 @@ class Ensemble:
         if self._is_alone:
             return p, p, np.isfinite(p).astype(float)
         # All views have begun by then: a buffer holds only scores of the same set of them.
-        begun = np.where(before >= self._before_poll, p, np.nan)
+        begun = np.where(before >= self._before_poll, p[self._voting], np.nan)
         memory, polled = Poll().run(scoped(state, "poll"), begun)
         after.update(named(memory, "poll"))
         calibrated = []
@@ -360,11 +377,34 @@ class Ensemble:
             memory, found, _ = VOTE.run(own, -np.log(kth), regime, polled.is_usual)
             after.update(named(memory, f"vote.{votes}"))
             calibrated.append(found)
-        return np.stack(calibrated), polled.kth, polled.weight
+        # One that is asked apart has a vote of its own, which the others' count does not see.
+        weight = (np.isfinite(p) & (before >= self.bars_before_verdict)).astype(float)
+        weight[self._voting] = polled.weight
+        return np.stack(calibrated), polled.kth, weight
+
+    def _agreed(self, vote_p: Array, p: Array, before: Ints, rates: Array) -> tuple[Array, Array]:
+        """The p-value that decides, and the share of the rate that is not the vote's."""
+        if self._apart is None:
+            return vote_p, np.zeros((len(rates), 1))
+        share = share_of(rates, _finest(VOTE.window))
+        apart_p = np.where(before >= self.bars_before_verdict, p[self._apart], np.nan)
+        return joined(vote_p, apart_p, share), share
 
     @property
     def _is_alone(self) -> bool:
         return len(self.seats) == 1
+
+    @cached_property
+    def _voting(self) -> list[int]:
+        """Seats of the views that vote."""
+        return [seat for seat, name in enumerate(self.seats) if name != APART or self._is_alone]
+
+    @cached_property
+    def _apart(self) -> int | None:
+        """The seat of the view that is asked apart from the vote of others."""
+        if self._is_alone or APART not in self.detectors:
+            return None
+        return self.detectors.index(APART)
 
     @cached_property
     def _seat(self) -> TrainedSeat | None:
@@ -413,7 +453,8 @@ class Ensemble:
     @property
     def _before_poll(self) -> int:
         # The trained model joins when its own time has come: the others do not wait for it.
-        return max(self._before_p(seat) for seat in range(len(self.detectors)))
+        untrained = [seat for seat in self._voting if seat < len(self.detectors)]
+        return max(self._before_p(seat) for seat in untrained or self._voting)
 
     def _before_p(self, seat: int) -> int:
         """Bars before the first p-value of a view."""
@@ -430,6 +471,11 @@ class Ensemble:
         elif any(f.endswith("_z") for f in asked):
             before += Channels().warm_up
         return before + calibration.min_reference
+
+
+def _finest(window: int) -> float:
+    """The least rate that a tail is trusted to: a tenth of what ranks alone would resolve."""
+    return 1 / (10 * window)
 
 
 def _needs_training(name: str) -> bool:

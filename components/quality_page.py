@@ -50,7 +50,8 @@ class Quality:
     symbols : DataFrame
         symbol, first, last (NaT when none is held), n_expected, n_held, n_missing, n_refused,
         n_no_trade, n_venue_down, n_extended, n_aside (bars in the quarantine), gap_bars,
-        gap_first, gap_last, is_late; the worst first. Of measures also total and n_zero.
+        gap_first, gap_last, n_late (missing since the last one held), is_late (any is); the
+        worst first. Of measures also total and n_zero.
     days : DataFrame
         symbol, day (a date of the exchange, at 00:00 UTC), state, and the same counts; a
         day on which nothing is due has no row.

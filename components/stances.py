@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from components.apart import APART
 from components.detectors import DETECTORS
 from components.records import View
 from components.words import counted, number
@@ -96,6 +97,8 @@ def in_words(views: Sequence[View], n_independent: float, level: int) -> str:
     told = f"{len(voted)} of {len(views)} views {call} it unusual"
     if voted:
         told += f": {_listed(voted)}"
+    if level and voted == [shown(APART)]:
+        told += ", which is asked apart and needs no second"
     # Views that repeat each other count as one.
     if level and 0 < n_independent < len(voted):
         told += f" (they count as {counted(int(n_independent), 'independent vote')})"

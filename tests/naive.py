@@ -211,3 +211,30 @@ def kth_vote(p, groups, k):
         if weight >= k - 1e-9:
             return value
     return np.nan
+
+
+def heavy_tail_p(past, score, tail=0.02, usual_slope=0.75, shrinkage=300.0):
+    """Rank below the 98 % quantile; beyond it an exponential tail of the shrunk mean excess."""
+    ordered = np.sort(np.float32(past)).astype(float)
+    score = float(np.float32(score))
+    n = len(ordered)
+    k = max(int(tail * n), 8)
+    u = ordered[n - k - 1]
+    if score <= u:
+        return (1 + np.sum(ordered >= score)) / (n + 1)
+    excess = ordered[n - k :] - u
+    slope = (excess.sum() + shrinkage * usual_slope) / (k + shrinkage)
+    return max(k / n * np.exp(-(score - u) / slope), 1e-12)
+
+
+def heavy_tail(scores, window, min_reference, enters=None, **numbers):
+    """Each score among the last ``window`` before it that entered."""
+    p, past = np.full(len(scores), np.nan), []
+    for t, score in enumerate(scores):
+        if np.isnan(score):
+            continue
+        if len(past) >= min_reference:
+            p[t] = heavy_tail_p(past[-window:], score, **numbers)
+        if enters is None or enters[t]:
+            past.append(score)
+    return p

@@ -13,7 +13,7 @@ from components.ensemble import Ensemble
 from components.errors import SettingsError, UnknownName
 from components.features.scale import VolatilityUnits
 from components.panels import FIELDS, CandlePanel, pack
-from components.settings import ENSEMBLE
+from components.settings import ENSEMBLE, ENSEMBLE_OF_SHORT
 from components.verdicts import score_rows, verdict_rows
 from tests import naive
 from tests.panels_made import candle_panel
@@ -36,7 +36,12 @@ def bounds(cuts):
 
 @pytest.mark.parametrize(
     "detectors",
-    [("volatility_zscore",), ("volatility_zscore", "amplitude_zscore"), ENSEMBLE],
+    [
+        ("volatility_zscore",),
+        ("volatility_zscore", "amplitude_zscore"),
+        ENSEMBLE,
+        ENSEMBLE_OF_SHORT,
+    ],
     ids="+".join,
 )
 @settings(deadline=None, max_examples=8)

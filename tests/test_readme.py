@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
-SHOWN = next(text for kind, text in BLOCKS if kind == "text")
+SHOWN, _, TRAINED = [text for kind, text in BLOCKS if kind == "text"]
 MAKE = ["make", "-s", "-C", str(ROOT)]
 
 
@@ -60,8 +60,13 @@ def test_every_command_line_of_the_readme_works(demo):
     folder = demo[1]
     lines = [line for line in COMMANDS if line.startswith("python main.py")]
     assert len(lines) > 8
-    for line in lines:
-        run(shlex.split(line), TREMOR_STATE_DIR=str(folder))
+    printed = {line: run(shlex.split(line), TREMOR_STATE_DIR=str(folder)) for line in lines}
+    assert printed["python main.py train gmm"] == TRAINED
+
+
+def test_make_models_says_what_to_do_next():
+    """The environment of the tests holds what training needs already."""
+    assert run([*MAKE, "models"]).endswith("main.py train\n")
 
 
 def test_make_run_is_the_same_job_on_yahoo(tmp_path):
@@ -89,14 +94,16 @@ def test_the_other_make_commands_are_those_of_ci():
         "make demo",
         "make test",
         "make run",
+        "make models",
     ]
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_every_command_is_in_the_table():
     """A command that the README does not name does not exist for its reader."""
-    named = {command.callback.__name__ for command in app.registered_commands} | {"alerts"}
-    for name in named | {"acknowledge", "snooze", "label"}:
+    named = {command.callback.__name__ for command in app.registered_commands}
+    groups = {"alerts", "models", "compare", "promote", "rollback"}
+    for name in named | groups | {"acknowledge", "snooze", "label"}:
         assert f"`{name}`" in README, name
     assert {c.callback.__name__ for c in alerts.registered_commands} >= {"acknowledge", "snooze"}
 

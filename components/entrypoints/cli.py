@@ -320,24 +320,36 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
     null: Annotated[
         bool, typer.Option("--null", help="A simulated market without anomalies instead.")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Explore the instruments instead: judge nothing.")
+    ] = False,
+    source: SourceOption = None,
+    interval: IntervalOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Prove the alarm rate and what is found, on the candles held, beside the baselines.
 
+    With --profile: coverage, volatility, large moves, volume spikes, correlation, consistency.
     Tells nobody and changes no verdict. Example: python main.py evaluate --subset 20 --seed 1
     """
-    from components.entrypoints.evaluating import evaluated
+    from components.entrypoints import evaluating, exploring
     from components.steps.evaluate import Chosen
-    from components.wiring import open_parts
 
-    settings = _settings(symbols=symbols, detectors=detectors, alerts_per_year=alerts_per_year)
+    judge = {"detectors": detectors, "alerts_per_year": alerts_per_year}
+    if profile:
+        exploring.require_alone(rounds=rounds > 1, events=events, null=null, **judge)
+        # Where nothing is judged no trained model is wanted.
+        judge = {"model": "none"}
+    settings = _settings(source=source, symbols=symbols, interval=interval, **judge)
     start = None if since is None else _past(_instant(since, "--since"), "--since")
     chosen = Chosen(settings.symbols, start, subset, seed, rounds)
-    now = _instant(None, "now")
-    with open_parts(
-        settings, now, command="evaluate", reads_only=True, progress=_progress
-    ) as parts:
-        evaluated(parts, chosen, is_null=null, events=events, out=out, as_json=as_json)
+    with _reading(settings, "profile" if profile else "evaluate") as parts:
+        if profile:
+            exploring.profiled(parts, chosen, out=out, as_json=as_json)
+        else:
+            evaluating.evaluated(
+                parts, chosen, is_null=null, events=events, out=out, as_json=as_json
+            )
     return 0
 
 

@@ -168,14 +168,24 @@ def write(parts: Parts, result: Mapping[str, Any], folder: Path | None) -> tuple
         "evaluation.html": page(result).encode(),
         "evaluation.json": (json.dumps(result, indent=1) + "\n").encode(),
     }
+    html, text = written(parts, files, folder)
+    return html, text
+
+
+def written(parts: Parts, files: Mapping[str, bytes], folder: Path | None) -> list[str]:
+    """Write files by name to ``folder``, or beside the runs' reports; tell where they are.
+
+    Raises
+    ------
+    SettingsError
+        When the folder cannot be written.
+    """
     if folder is None:
-        html, text = (parts.lake.put_run(parts.run.id, name, b) for name, b in files.items())
-        return html, text
+        return [parts.lake.put_run(parts.run.id, name, body) for name, body in files.items()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, body in files.items():
             (folder / name).write_bytes(body)
     except OSError as error:
         raise SettingsError(f"--out {folder}: {error.strerror}. Name another folder.") from None
-    html, text = (str(folder / name) for name in files)
-    return html, text
+    return [str(folder / name) for name in files]

@@ -17,6 +17,7 @@ from components.evaluation.contest import Contest, contest
 from components.evaluation.dated import dated_recall
 from components.evaluation.realised import realised_rates
 from components.evaluation.told import with_market
+from components.market import LEAST_MEMBERS
 from components.model_files import to_files
 from components.panels import Array
 from components.promotion import CHALLENGER, CHAMPION, PLAIN, TWIN, Condition, conditions, distinct
@@ -38,8 +39,8 @@ from components.training import (
     untrained_twin,
 )
 
-# A contest over more instruments takes longer and says no more.
-CONTEST_INSTRUMENTS = 60
+# A contest over more instruments, or more bars, takes longer and says no more.
+CONTEST_INSTRUMENTS, CONTEST_BARS = 60, 1_000_000
 
 # What a second fit of the same recipe sees of the training time, to say how stable scores are.
 EARLIER = 0.8
@@ -223,10 +224,13 @@ def _is_same(one: Trained, other: Trained) -> bool:
 
 
 def _some(candles: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The candles of so many instruments, drawn by the seed, as a contest needs."""
     symbols = sorted(candles["symbol"].unique())
-    if len(symbols) <= CONTEST_INSTRUMENTS:
+    bars_each = max(1, len(candles) // len(symbols))
+    n = min(CONTEST_INSTRUMENTS, max(LEAST_MEMBERS, CONTEST_BARS // bars_each))
+    if len(symbols) <= n:
         return candles
-    drawn = np.random.default_rng([seed, 6]).choice(symbols, CONTEST_INSTRUMENTS, replace=False)
+    drawn = np.random.default_rng([seed, 6]).choice(symbols, n, replace=False)
     return candles[candles["symbol"].isin(drawn)]
 
 
