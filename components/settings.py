@@ -201,8 +201,8 @@ class Settings(BaseSettings):
         ge=0,
         le=36_500,
         description=(
-            "Bars shorter than a day leave the warehouse so many days after they opened; the lake "
-            "keeps them. 0: never."
+            "Bars shorter than a day, and their features, leave the warehouse so many days after "
+            "they opened; the lake keeps them. 0: never."
         ),
     )
 

@@ -58,6 +58,10 @@ def test_bars_go_where_their_length_says_and_come_back_under_one_name(warehouse)
     assert warehouse.symbols("1m") == ["S000", "S001"]
     assert warehouse.symbols("1d") == ["A", "B"]
     assert warehouse.last_ts(["S001", "A"], "1m", LATER) == {"S001": T0 + 299 * MINUTE}
+    assert warehouse.first_ts(["S001"], "1m") == {"S001": T0}
+    bars = pd.Series(T0, index=["S000", "S001"])
+    assert warehouse.changed_up_to(bars, "1m", T0, LATER) == ["S000", "S001"]
+    assert warehouse.changed_up_to(bars, "1m", LATER, LATER + DAY) == []
     counted = warehouse.bars(["S000"], "1m", LATER).iloc[0].to_dict()
     assert (counted["n_bars"], counted["first_ts"]) == (300, T0)
     assert warehouse.query("select count(*) as n from all_candles")["n"][0] == 602

@@ -8,7 +8,9 @@ import pytest
 
 from components.market import LEAST_MEMBERS, market_returns
 from components.steps import market
-from components.tables import CANDLES
+from components.steps.gaps import with_steps
+from components.steps.market import with_market
+from components.tables import CANDLES, MARKET
 from components.wiring import open_parts
 from tests.worlds import DAY, LAST
 
@@ -141,3 +143,20 @@ def test_a_split_is_no_move_of_the_market():
     found = market_returns(rows)
     assert found["return"].to_numpy() == pytest.approx([0.01, 1 / 101, 0], abs=1e-6)
     assert found["ts"].tolist() == DAYS[1:].tolist()
+
+
+def test_a_bar_is_known_no_earlier_than_the_market_that_says_over_how_many_steps(world):
+    """A market that is stored late makes the next one's return one over a single step."""
+    with at_work(world, LAST, STOCKS) as parts:
+        at = parts.run.as_of
+        rows = pd.DataFrame({"watch_list": NYSE, "interval": "1d", "ts": DAYS, "return": 0.01})
+        known_at = [at, at, at + DAY, at]
+        parts.warehouse.upsert(MARKET, rows.assign(known_at=known_at))
+        bars = pd.DataFrame({"symbol": "S0", "ts": DAYS[[0, 1, 3]], "known_at": at})
+        bars = with_steps(parts, bars)
+        assert bars["steps"].tolist() == [1, 1, 2]
+        before, after = (with_market(parts, bars, at + n * DAY) for n in (0, 1))
+    assert before["market"].tolist()[1:] == [0.01, 0.01]
+    assert before["known_at"].tolist() == [at, at, at]
+    assert np.isnan(after["market"].tolist()[2])
+    assert after["known_at"].tolist() == [at, at, at + DAY]

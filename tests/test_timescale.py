@@ -86,6 +86,10 @@ def test_bars_are_stored_read_and_counted_as_elsewhere(warehouse):
     same(warehouse.read(CANDLES, interval="1m"), rows)
     same(warehouse.read(CANDLES), known(pd.concat([rows, days]), LATER))
     assert warehouse.last_ts(["S001"], "1m", LATER) == {"S001": T0 + 1499 * MINUTE}
+    assert warehouse.first_ts(["S001"], "1m") == {"S001": T0}
+    bars = pd.Series(T0, index=["S000", "S001"])
+    assert warehouse.changed_up_to(bars, "1m", T0, LATER) == ["S000", "S001"]
+    assert warehouse.changed_up_to(bars, "1m", LATER, LATER + DAY) == []
     assert warehouse.symbols("1m") == ["S000", "S001"]
     check_aggregates(warehouse, rows)
     fresh = warehouse.query("select * from freshness order by symbol", {})

@@ -243,6 +243,27 @@ def test_bars_and_last_ts_count_what_was_known(warehouse):
     }
 
 
+def test_first_bars_and_those_that_changed_up_to_a_bar(warehouse):
+    """What began when, and of what something became known that lies no later than a bar."""
+    rows = [candle("A", day=n, known=12) for n in range(5)]
+    rows += [candle("B", day=n, known=12) for n in range(2, 5)]
+    warehouse.upsert(CANDLES, frame(*rows))
+    assert warehouse.first_ts(["A", "B", "C"], "1d") == {"A": T0, "B": T0 + 2 * DAY}
+    assert warehouse.first_ts(["A"], "1w") == {}
+    new = frame(candle("A", day=3, close=9, known=20), candle("B", day=4, close=9, known=21))
+    warehouse.upsert(CANDLES, new)
+    for day, after, until, expected in (
+        (3, 12, 21, ["A"]),
+        (4, 12, 21, ["A", "B"]),
+        (4, 12, 20, ["A"]),
+        (4, 20, 21, ["B"]),
+        (2, 12, 21, []),
+    ):
+        bars = pd.Series(T0 + day * DAY, index=["A", "B"])
+        span = (T0 + after * DAY, T0 + until * DAY)
+        assert warehouse.changed_up_to(bars, "1d", *span) == expected
+
+
 def pages_read(warehouse):
     """How many pages of the candles were looked at so far."""
     warehouse.query("select 1 as one from pg_stat_force_next_flush()")
@@ -257,6 +278,8 @@ def test_new_bars_are_found_without_reading_history(warehouse):
     assert warehouse.upsert(CANDLES, new) == 300
     before = pages_read(warehouse)
     assert len(warehouse.changed_since(T0 + 1000 * DAY, T0 + 1001 * DAY)) == 300
+    bars = pd.Series(T0 + 999 * DAY, index=sorted(set(new["symbol"])))
+    assert warehouse.changed_up_to(bars, "1d", T0 + 1000 * DAY, T0 + 1001 * DAY) == []
     n_pages = int(warehouse.query("select pg_relation_size('candles') / 8192 as n")["n"][0])
     assert 0 < (pages_read(warehouse) - before) * 20 < n_pages
 

@@ -12,7 +12,6 @@ from components.features.all_features import AllFeatures
 from components.panels import pack
 from components.sessions import ALWAYS_OPEN
 from components.steps.bars import judged_bars
-from components.steps.gaps import regular
 from components.steps.history import candles_between
 from components.steps.labels import doubted_bars
 from components.steps.parts import Parts
@@ -58,7 +57,7 @@ def feature_rows(
     doubted = doubted_bars(parts.warehouse, symbols, interval, as_of)
     errors = doubted.loc[doubted["is_error"], ["symbol", "ts", "known_at"]]
     for first, end in spans:
-        candles = regular(candles_between(parts, symbols, first, end, as_of))
+        candles = candles_between(parts, symbols, first, end, as_of)
         last = last_bars(behind)
         candles = candles[~(candles["ts"] <= candles["symbol"].map(last))]
         if not len(candles):

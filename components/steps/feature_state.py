@@ -51,16 +51,20 @@ def keep(parts: Parts, behind: Iterable[Snapshot]) -> None:
     newest = parts.lake.latest_state(name, END_OF_TIME)
     if newest is not None and newest[0] > as_of:
         return
-    whole = _read(parts)
-    for part in behind:
-        has_begun = ~np.isnat(part.state["last"])
-        begun = part.take(tuple(np.array(part.symbols, dtype=object)[has_begun]))
-        now = np.full(len(begun.symbols), as_of.tz_convert(None).asm8)
-        whole = merged(whole, Snapshot(begun.symbols, {**begun.state, "as_of": now}))
-    if whole.symbols:
-        parts.lake.put_state(name, as_of, to_arrow(whole))
-        others = set(parts.lake.states(_prefix(parts))) - {state_key(name, as_of)}
-        parts.lake.delete_states(others)
+    begun = [part.take(_begun(part)) for part in behind]
+    symbols = tuple(symbol for part in begun for symbol in part.symbols)
+    if not symbols:
+        return
+    state = {k: np.concatenate([part.state[k] for part in begun]) for k in nothing_behind(()).state}
+    state["as_of"] = np.full(len(symbols), as_of.tz_convert(None).asm8)
+    parts.lake.put_state(name, as_of, to_arrow(merged(_read(parts), Snapshot(symbols, state))))
+    others = set(parts.lake.states(_prefix(parts))) - {state_key(name, as_of)}
+    parts.lake.delete_states(others)
+
+
+def _begun(part: Snapshot) -> tuple[str, ...]:
+    """The instruments of which a bar was seen."""
+    return tuple(last_bars(part).dropna().index)
 
 
 def _read(parts: Parts) -> Snapshot:
