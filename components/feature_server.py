@@ -19,7 +19,7 @@ LONGEST_VALUE, FRAME = 200, 100_000
 # Instants are whole seconds, from 1970 to 2200.
 END_OF_TIME = 7_258_118_400
 
-COMMAND = "python -m components.entrypoints.feature_store"
+COMMAND = ".venv/feast/bin/python -m components.entrypoints.feature_store"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import count
 
@@ -36,7 +38,7 @@ from components.wiring import open_parts, open_warehouse, registry_of
 from tests.feast_server import Town, redis_server, stand_in
 from tests.markets_made import unseen
 from tests.proxies import free_port
-from tests.terminal import hurry, run_sql, tremor
+from tests.terminal import ROOT, hurry, run_sql, tremor
 from tests.test_stored_features import NAMES, compute, run, stored
 from tests.worlds import DAY, LAST, MORNING, World
 
@@ -399,7 +401,9 @@ def test_the_command_says_what_each_score_is_made_of(feast, town):
     """The oddest first for a person, all numbers for a program; from the server and not."""
     expected = judged(town, "kmeans@1")["score"].sort_values(ascending=False)
     lines = in_words(scores(town)[0], "1d").splitlines()
-    assert re.fullmatch(r"kmeans@1: .*; features of warehouse .*", lines[0])
+    assert re.fullmatch(
+        r"kmeans@1, made of: squared distance .*; features of warehouse .*", lines[0]
+    )
     assert lines[1].split() == ["symbol", "bar", "known", "score", "made", "of"]
     rows = [line.split(maxsplit=5) for line in lines[2:]]
     assert [row[0] for row in rows] == list(expected.index)
@@ -623,6 +627,10 @@ def test_a_mistake_is_one_line_with_its_remedy(feast, bare, town):
     asked = ("training-set", "x.parquet", "--since", "2024-01-01", "--symbols", "ZZZ")
     assert "no bar of these instruments closed then" in feast.command(town, *asked).error
     assert "See --help" in feast.command(town, "materialize").error
+    elsewhere = [sys.executable, "-m", "components.entrypoints.feature_store", "apply"]
+    seen = subprocess.run(elsewhere, cwd=ROOT, capture_output=True, text=True, check=False)
+    said = f"error: Feast is not installed for {sys.executable}. Run `make feast`, then "
+    assert (seen.returncode, seen.stderr[: len(said)]) == (2, said)
     for url in ("http://x", "redis://", f"redis://:{IN_ADDRESS}@x:port"):
         assert (
             "TREMOR_REDIS_URL cannot be read" in feast.command(town, "apply", redis_url=url).error

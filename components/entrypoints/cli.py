@@ -488,7 +488,7 @@ def score(
     """Score the newest stored bar of each instrument, and say what each score is made of.
 
     Features come from the feature server of TREMOR_FEAST_URL, else from the warehouse.
-    Example: python main.py models score champion --symbols BTC-USD,SPY
+    Example: python main.py models score champion --symbols SPY,QQQ
     """
     from components.entrypoints import scoring
 

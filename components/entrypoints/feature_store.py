@@ -4,6 +4,7 @@
 """
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -136,6 +137,11 @@ def _store(kind: str, interval: str | None) -> "FeatureStore":
     if kind not in OFFLINE:
         known = " or ".join(OFFLINE)
         raise SettingsError(f"--offline {kind[:60]!r} is no offline store. Write {known}.")
+    if find_spec("feast") is None:
+        raise SettingsError(
+            f"Feast is not installed for {sys.executable}. Run `make feast`, then "
+            "`.venv/feast/bin/python -m components.entrypoints.feature_store`."
+        )
     from components.feature_store import FeatureStore
     from components.feature_store.offline import lake_files, warehouse_table
     from components.feature_store.online import online

@@ -98,7 +98,7 @@ def _rows(
 def in_words(found: Found, interval: str) -> str:
     """The scores as a table, the oddest first."""
     first = next((each.parts for each in found.scores if each.parts), ())
-    what = f"{found.trained.name}: {first[0].what}" if first else found.trained.name
+    what = f"{found.trained.name}, made of: {first[0].what}" if first else found.trained.name
     ordered = sorted(found.scores, key=lambda each: -each.score if not each.why else 1e300)
     rows = [
         {
