@@ -120,7 +120,7 @@ def alternative(name: str, hyper: dict[str, object], rows: np.ndarray) -> float:
         "gmm": lambda: GaussianMixture(
             hyper["n_components"], covariance_type=hyper["covariance_type"], random_state=0
         ),
-        "isolation_forest": lambda: IsolationForest(hyper["n_trees"], random_state=0),
+        "isolation_forest": lambda: IsolationForest(n_estimators=hyper["n_trees"], random_state=0),
         "mahalanobis": lambda: MinCovDet(random_state=0),
         "pca": lambda: PCA(min(hyper["n_components"], rows.shape[1] - 1)),
     }

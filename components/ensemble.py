@@ -21,6 +21,7 @@ from components.detectors import DETECTORS, lstm_scan
 from components.detectors.base import Model, OwnHistoryDetector, TrainableDetector
 from components.errors import SettingsError, UnknownName
 from components.features import FEATURES, price
+from components.features.all_features import AllFeatures
 from components.features.channels import VECTOR, Channelled, Channels, vectors
 from components.features.columns import Columns
 from components.heavy_tail import HeavyTail
@@ -515,10 +516,12 @@ def _whole(weights: Array) -> Ints:
 
 
 def warm() -> None:
-    """Compile every scan and every model's score, so that an image holds them ready."""
+    """Compile every feature, scan and model's score, so that an image holds them ready."""
     ensemble = Ensemble(tuple(name for name in DETECTORS if not _needs_training(name)), 4)
     panel = CandlePanel(("A",), np.full((1, 1), NEVER), np.full((1, 1, len(FIELDS)), np.nan))
     ensemble.run(ensemble.start(1), panel, np.full(1, 0.01))
+    features = AllFeatures()
+    features.run(features.start(1), panel)
     for name, detector in DETECTORS.items():
         if not _needs_training(name):
             shape = (1, detector.min_bars, len(detector.features))

@@ -44,11 +44,13 @@ class InvalidSymbol(TremorError):
 class NotEnoughBars(TremorError):
     """Fewer bars than a formula needs; both numbers are kept."""
 
-    def __init__(self, what: str, needed: int, got: int) -> None:
+    def __init__(
+        self, what: str, needed: int, got: int, otherwise: str = "ask for a shorter window"
+    ) -> None:
         self.what, self.needed, self.got = what, needed, got
         super().__init__(
             f"{what} needs at least {needed} bars, got {got}. "
-            "Backfill more history, or ask for a shorter window."
+            f"Backfill more history, or {otherwise}."
         )
 
 

@@ -12,9 +12,11 @@ from components.carried import Snapshot, from_arrow, to_arrow
 from components.detectors import DETECTORS
 from components.detectors.base import VECTOR_FEATURES
 from components.ensemble import Ensemble
-from components.errors import NotEnoughBars, UnknownName
+from components.entrypoints.training import hyper_from
+from components.errors import NotEnoughBars, SettingsError, UnknownName
 from components.evaluation.told import with_market
 from components.features import FEATURES
+from components.model_files import hyper_of
 from components.panels import CandlePanel, pack
 from components.sessions import Calendars
 from components.steps.train import embargo
@@ -377,3 +379,42 @@ def test_every_scale_free_feature_can_be_trained_on(candles, name):
     judge = trained(recipe("kmeans", (name, "return")), panel)
     assert isinstance(judge, Trained)
     assert len(np.unique(panel.x[..., 0][known])) > 1000 or name == "gap_vector"
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "expected"),
+    [
+        ("kmeans", ["n_clusters = 12"], {"n_clusters": 12}),
+        ("gmm", ["covariance_type=diag"], {"covariance_type": "diag"}),
+        ("gmm", ["least_variance=0.5"], {"least_variance": 0.5}),
+        ("lstm_autoencoder", ["seed=0", "learning_rate=1e-3"], {"seed": 0, "learning_rate": 1e-3}),
+        ("pca", [], {}),
+    ],
+)
+def test_hyper_parameters_can_be_named(name, said, expected):
+    """Each of its own kind."""
+    found = hyper_from(trainable(name), name, said)
+    assert found == expected
+    assert all(type(v) is type(hyper_of(trainable(name))[k]) for k, v in found.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "word"),
+    [
+        ("kmeans", "n_components=3", "kmeans has no 'n_components'. It has n_clusters=8"),
+        ("kmeans", "n_clusters=0", "whole number above 0"),
+        ("kmeans", "n_clusters=2.5", "whole number above 0"),
+        ("kmeans", "n_clusters", "whole number above 0"),
+        ("kmeans", f"n_clusters={10**30}", "at most 1,000,000"),
+        ("gmm", "least_variance=nan", "a number above 0"),
+        ("gmm", "least_variance=inf", "a number above 0"),
+        ("gmm", "covariance_type=__class__", "one of full, tied, diag, spherical"),
+        ("lstm_autoencoder", "seed=-1", "not '-1'"),
+    ],
+)
+def test_other_hyper_parameters_are_refused_in_one_line(name, said, word):
+    """With what there is."""
+    with pytest.raises(SettingsError) as caught:
+        hyper_from(trainable(name), name, [said])
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)

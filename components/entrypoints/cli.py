@@ -381,6 +381,10 @@ def train(  # noqa: PLR0913 - each option of a command is an argument
     fixed: Annotated[
         bool, typer.Option("--fixed", help="No tuning: the detector's own numbers.")
     ] = False,
+    hyper: Annotated[
+        str | None,
+        typer.Option("--set", help="Its numbers, not tuned: n_clusters=12,name=value."),
+    ] = None,
     seed: SharedSeed = 0,
     rounds: Rounds = 3,
     symbols: SymbolsOption = None,
@@ -396,6 +400,7 @@ def train(  # noqa: PLR0913 - each option of a command is an argument
 
     chosen = {
         "features": [n.strip() for n in (features or "").split(",") if n.strip()],
+        "hyper": [n.strip() for n in (hyper or "").split(",") if n.strip()],
         "per_symbol": per_symbol,
         "fixed": fixed,
     }

@@ -1,13 +1,16 @@
 """What ``train`` and ``models`` do with their arguments; the commands stand in ``cli.py``."""
 
 import json
+import math
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, get_args, get_type_hints
 
 import pandas as pd
 
+from components.detectors.base import TrainableDetector
 from components.errors import ModelError, SettingsError
+from components.model_files import hyper_of
 from components.promotion import Condition
 from components.registry import Version
 from components.settings import Settings
@@ -16,6 +19,9 @@ from components.steps.parts import Parts
 from components.steps.train import Outcome, Wanted, judge_challenger, train
 from components.training import Recipe, trainable
 from components.wiring import registry_of
+
+# No hyper-parameter is larger.
+MOST = 1_000_000
 
 # Figures that stand beside each other when versions are compared; units in the names' words.
 COMPARED = {
@@ -43,15 +49,50 @@ def trained(
     recipe = trainable(detector)
     names = tuple(chosen.get("features") or recipe.features)
     _require_known(names)
+    hyper = hyper_from(recipe, detector, chosen.get("hyper") or [])
     made = Recipe(
-        detector=recipe,
+        detector=replace(recipe, **hyper),  # type: ignore[type-var]
         name=detector,
         interval=settings.interval,
         features=names,
         is_pooled=not chosen.get("per_symbol"),
-        is_tuned=not chosen.get("fixed"),
+        is_tuned=not (chosen.get("fixed") or hyper),
     )
     return train(parts, registry_of(settings), made, wanted, shipped_events())
+
+
+def hyper_from(detector: TrainableDetector, name: str, said: list[str]) -> dict[str, Any]:
+    """Hyper-parameters from words such as ``n_clusters=12``, each of the detector's own kind.
+
+    Raises
+    ------
+    SettingsError
+        The detector has none of that name, or the value is not of its kind.
+    """
+    usual, kinds = hyper_of(detector), get_type_hints(type(detector))
+    given: dict[str, Any] = {}
+    for words in said:
+        key, _, value = (part.strip() for part in words.partition("="))
+        if key not in usual:
+            own = ", ".join(f"{k}={v}" for k, v in usual.items())
+            raise SettingsError(f"--set: {name} has no {key[:60]!r}. It has {own}")
+        if get_args(kinds[key]):
+            if value not in get_args(kinds[key]):
+                choices = ", ".join(get_args(kinds[key]))
+                raise SettingsError(f"--set: {key} is one of {choices}, not {value[:60]!r}")
+            given[key] = value
+            continue
+        try:
+            given[key] = kinds[key](value)
+        except ValueError:
+            given[key] = math.nan
+        least = 0 if key == "seed" else math.nextafter(0, 1)
+        if not least <= given[key] <= MOST:
+            kind = "a whole number" if kinds[key] is int else "a number"
+            raise SettingsError(
+                f"--set: {key} is {kind} above 0, at most {MOST:,}, not {value[:60]!r}"
+            )
+    return given
 
 
 def _require_known(names: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """A contest: who finds more of the planted anomalies at one and the same realised alarm rate."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -112,11 +113,19 @@ def contest(
     n_plants = len(next(iter(tables.values())))
     if n_plants < LEAST_PLANTS:
         needed = int(LEAST_PLANTS / max(n_plants, 1) * counted.sum())
-        raise NotEnoughBars("a contest: held-out bars", needed, int(counted.sum()))
+        rounds = math.ceil(trials.rounds * LEAST_PLANTS / max(n_plants, 1))
+        raise NotEnoughBars(
+            "a contest on held-out time",
+            needed,
+            int(counted.sum()),
+            f"plant more panels: --rounds {rounds}" if n_plants else "train on less: --share",
+        )
     n_spans = int(_spans(next(iter(tables.values()))["ts"]).max()) + 1
     if n_spans < LEAST_SPANS:
         needed = int(LEAST_SPANS / n_spans * counted.sum())
-        raise NotEnoughBars("a contest over days: held-out bars", needed, int(counted.sum()))
+        raise NotEnoughBars(
+            "a contest on held-out time", needed, int(counted.sum()), "train on less: --share"
+        )
     first, *others = judges
     stamps = any_told.ts[counted]
     return Contest(

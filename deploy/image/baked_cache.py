@@ -34,7 +34,7 @@ class BakedCache(UserProvidedCacheLocator):
 
 
 def bake() -> None:
-    """Compile what a run will need, while the image is built: every scan, every model's score."""
+    """Compile what a run will need, while the image is built: features, scans, models' scores."""
     from components.ensemble import warm
 
     warm()
