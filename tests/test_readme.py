@@ -102,7 +102,7 @@ def test_the_other_make_commands_are_those_of_ci():
 def test_every_command_is_in_the_table():
     """A command that the README does not name does not exist for its reader."""
     named = {command.callback.__name__ for command in app.registered_commands}
-    groups = {"alerts", "models", "compare", "promote", "rollback"}
+    groups = {"alerts", "models", "compare", "promote", "rollback", "score"}
     for name in named | groups | {"acknowledge", "snooze", "label"}:
         assert f"`{name}`" in README, name
     assert {c.callback.__name__ for c in alerts.registered_commands} >= {"acknowledge", "snooze"}

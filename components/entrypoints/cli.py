@@ -477,6 +477,32 @@ def rollback(interval: IntervalOption = None) -> int:
     return 0
 
 
+@models.command()
+def score(
+    version: Annotated[str, typer.Argument(help="A version or alias.")] = "champion",
+    as_of: Annotated[
+        str | None, typer.Option(help="With what was known at this instant, UTC. Default: now.")
+    ] = None,
+    symbols: SymbolsOption = None,
+    interval: IntervalOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Score the newest stored bar of each instrument, and say what each score is made of.
+
+    Features come from the feature server of TREMOR_FEAST_URL, else from the warehouse.
+    Example: python main.py models score champion --symbols SPY,QQQ
+    """
+    from components.entrypoints import scoring
+
+    settings = _settings(symbols=symbols, interval=interval)
+    instant = _past(_instant(as_of, "--as-of"), "--as-of")
+    found = scoring.scored(settings, version, instant, is_now=as_of is None)
+    for failure in found.failures:
+        typer.echo(f"failed: {failure.symbol}: {failure.message}", err=True)
+    typer.echo(scoring.as_json(found) if as_json else scoring.in_words(found, settings.interval))
+    return 3 if found.failures else 0
+
+
 def _wanted(
     settings: "Settings", since: str | None, seed: int, share: float = 0.7, rounds: int = 1
 ) -> Any:
