@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from components.charts import BLUE, DPI, GREY, INK, ORANGE, plain, png
 from components.panels import Array
+from components.words import percent
 
 N_DOTS = 3000
 
@@ -63,15 +64,17 @@ def map_png(x: Array, score: Array, group: Array) -> bytes:
             s=7,
             linewidths=0,
             color=colours[place % len(colours)],
-            label=f"group {names[place]}: {own.mean():.0%}" if len(names) > 1 else None,
+            label=f"group {int(names[place]) + 1}: {percent(float(own.mean()))}"
+            if len(names) > 1
+            else None,
         )
     odd = score >= np.quantile(score, 0.99)
     axes.scatter(
         at[odd, 0], at[odd, 1], s=26, facecolors="none", edgecolors=ORANGE, label="oddest 1 %"
     )
     shares = axis.explained_variance_ratio_
-    axes.set_xlabel(f"first axis, {shares[0]:.0%} of the variance", fontsize=8, color=INK)
-    axes.set_ylabel(f"second axis, {shares[1]:.0%}", fontsize=8, color=INK)
+    axes.set_xlabel(f"first axis, {percent(shares[0])} of the variance", fontsize=8, color=INK)
+    axes.set_ylabel(f"second axis, {percent(shares[1])}", fontsize=8, color=INK)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=INK)
     plain(axes)
     return png(figure)

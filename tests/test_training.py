@@ -16,6 +16,7 @@ from components.entrypoints.training import hyper_from
 from components.errors import NotEnoughBars, SettingsError, UnknownName
 from components.evaluation.told import with_market
 from components.features import FEATURES
+from components.model_charts import map_png
 from components.model_files import hyper_of
 from components.panels import CandlePanel, pack
 from components.sessions import Calendars
@@ -418,3 +419,13 @@ def test_other_hyper_parameters_are_refused_in_one_line(name, said, word):
         hyper_from(trainable(name), name, [said])
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("n_features", "n_groups"), [(1, 1), (1, 16), (2, 1), (6, 24)])
+def test_a_map_of_any_bars_is_drawn(n_features, n_groups):
+    """One feature alone, more groups than colours."""
+    random = np.random.default_rng(0)
+    x, score = random.standard_normal((200, n_features)), random.random(200)
+    picture = map_png(x, score, np.arange(200.0) % n_groups)
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 5000
