@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pandas as pd
 from components.bins import zone_named
 from components.channels.webhook import reach
 from components.embedded import open_embedded
+from components.ensemble import Ensemble
 from components.errors import SettingsError, TremorError
 from components.lake import Lake
 from components.promotion import CHAMPION
@@ -199,11 +201,7 @@ def _model(settings: Settings, _now: pd.Timestamp) -> Iterator[tuple[str, str]]:
     ensemble, lacking = with_champion(
         settings, judge_of(settings, source, symbols_of(settings, source))[1]
     )
-    with Warehouse(settings.warehouse or open_embedded(settings.state_dir)) as warehouse:
-        held, wanted = warehouse.versions()
-        if held == wanted:
-            lacking = lacking or champion_lost(settings, ensemble, warehouse)
-    if lacking:
+    if lacking := lacking or _lost(settings, ensemble):
         yield "warn", f"{lacking}."
     elif settings.model not in ("none", CHAMPION) and ensemble.trained is None:
         yield "warn", "TREMOR_MODEL is not used: what is named in TREMOR_DETECTORS judges alone."
@@ -212,6 +210,18 @@ def _model(settings: Settings, _now: pd.Timestamp) -> Iterator[tuple[str, str]]:
     else:
         trained = ensemble.trained
         yield "ok", f"{trained.name} judges too, trained to {trained.until:%Y-%m-%d %H:%M} UTC"
+
+
+def _lost(settings: Settings, ensemble: Ensemble) -> str:
+    # What ails a warehouse its own part says.
+    with (
+        suppress(TremorError),
+        Warehouse(settings.warehouse or open_embedded(settings.state_dir)) as warehouse,
+    ):
+        held, wanted = warehouse.versions()
+        if held == wanted:
+            return champion_lost(settings, ensemble, warehouse)
+    return ""
 
 
 def _source(settings: Settings, now: pd.Timestamp) -> Iterator[tuple[str, str]]:
