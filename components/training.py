@@ -52,8 +52,10 @@ class FeaturePanel:
         with np.errstate(invalid="ignore"):
             keep = self.ts <= naive(last)
         n = int(np.flatnonzero(keep.any(axis=0))[-1]) + 1 if keep.any() else 0
+        # The last column of one series may lie years before that of another.
+        ts = np.where(keep, self.ts, np.datetime64("NaT", "us"))
         x = np.where(keep[:, :, None], self.x, np.nan)
-        return FeaturePanel(self.symbols, self.ts[:, :n], x[:, :n])
+        return FeaturePanel(self.symbols, ts[:, :n], x[:, :n])
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,36 @@ def test_a_young_instrument_is_padded_in_front(candles):
     assert shorter.x.shape == (6, 301, len(LOCAL))
 
 
+@given(st.lists(st.integers(0, 380), min_size=6, max_size=6), st.integers(20, N_BARS - 1))
+def test_nothing_of_a_later_bar_is_left(candles, panel, ends, at):
+    """Whenever each instrument was traded last: neither a time nor a value."""
+    last = pd.Timestamp(candles["ts"].unique()[at]).tz_localize(None).to_datetime64()
+    ragged = replace(panel, ts=panel.ts.copy(), x=panel.x.copy())
+    for row, shift in enumerate(ends):
+        ragged.ts[row] -= shift * DAY
+    seen = ragged.until(pd.Timestamp(last, tz="UTC"))
+    with np.errstate(invalid="ignore"):
+        is_later = ragged.ts > last
+    assert np.nanmax(seen.ts) <= last
+    n = seen.ts.shape[1]
+    assert np.isnan(seen.x[is_later[:, :n]]).all()
+    np.testing.assert_array_equal(seen.x[~is_later[:, :n]], ragged.x[:, :n][~is_later[:, :n]])
+    assert is_later[:, n:].all()
+
+
+def test_a_dead_instrument_does_not_make_the_training_end_later(candles):
+    """A model, and its untrained twin, end at the cut and judge what lies behind it."""
+    days = candles["ts"].unique()
+    dead = candles[(candles["symbol"] != "C00-USD") | (candles["ts"] < days[150])]
+    panel = features_of(dead, LOCAL)
+    cut = pd.Timestamp(days[250])
+    made = recipe("kmeans")
+    seen = panel.until(cut)
+    judge = fit(made, made.detector, seen, scaler_of(seen), unseen)
+    twin = untrained_twin(judge, made, seen)
+    assert judge.until == twin.until == cut
+
+
 def test_the_scaler_is_straight_near_and_logarithmic_far():
     """Median to 0, a spread to about 1, and a million spreads to no more than some dozen."""
     rows = np.random.default_rng(0).normal(5, 3, (100_000, 1))
