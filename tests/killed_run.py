@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import redirect_stdout
 from itertools import count
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from components import steps
+from components.errors import AnotherRunAtWork
 from components.steps import gather
 from components.steps.runner import Runner
 from components.warehouse import Warehouse, copying
@@ -263,6 +265,18 @@ def forked(job) -> int:
     return os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else -os.WEXITSTATUS(ended)
 
 
+def until_free(url):
+    """Wait for the server to notice that who held the run's lock is gone."""
+    with Warehouse(url) as warehouse:
+        for _ in range(400):
+            try:
+                with warehouse.run_lock():
+                    return
+            except AnotherRunAtWork:
+                time.sleep(0.05)
+    raise TimeoutError("the lock outlived its process")
+
+
 class Killer:
     """The process that does runs which die."""
 
@@ -287,7 +301,10 @@ class Killer:
         }
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        ended = int(self._process.stdout.readline())
+        if ended:
+            until_free(world.postgres_url)
+        return ended
 
     def close(self):
         """End it; it has no run under way."""
