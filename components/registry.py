@@ -18,7 +18,7 @@ import pandas as pd
 from components.errors import ModelError
 from components.model_files import DESCRIPTION, NUMBERS, digest_of, from_files, to_files
 from components.promotion import CHALLENGER, CHAMPION
-from components.trained import Trained
+from components.trained import Trained, unfit
 
 DATABASE = "mlflow.db"
 
@@ -156,6 +156,21 @@ class Registry:
                     f"{self.name} has no {which}. `python main.py models list` shows what there is"
                 )
             return self._listed(found)
+
+    def usable(self, version: Version) -> Trained:
+        """The model of a version, when it is of this interval and of today's features.
+
+        Raises
+        ------
+        ModelError
+            It is gone, or does not fit; or the registry does not answer.
+        """
+        trained = self.load(version.number)
+        if trained is None:
+            raise ModelError(f"version {version.number} is gone")
+        if reason := unfit(trained, self.interval):
+            raise ModelError(f"version {version.number} {reason}")
+        return trained
 
     def figures(self, version: Version) -> dict[str, float]:
         """The figures and parameters of a version's training.

@@ -144,12 +144,12 @@ def with_champion(settings: Settings, ensemble: Ensemble) -> tuple[Ensemble, str
     sentence says why ("" where nothing lacks). A detector that was named to judge alone goes on
     judging alone.
     """
-    registry = registry_of(settings)
+    models = registry_of(settings)
     if settings.model == "none" or len(ensemble.detectors) < 2:
         return ensemble, ""
-    which = f"the {settings.model} of {registry.name}"
+    which = f"the {settings.model} of {models.name}"
     try:
-        trained = registry.load(settings.model)
+        trained = models.load(settings.model)
         if trained is None and settings.model == CHAMPION:
             return ensemble, ""
         reason = unfit(trained, settings.interval) if trained else "is not there"

@@ -12,9 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +24,7 @@ import requests
 
 from components.feature_views import KEY, fields
 from tests.proxies import free_port
-from tests.terminal import ROOT, Seen, discreet, environment
+from tests.terminal import ROOT, Seen, discreet, environment, forked
 
 PYTHON = ROOT / ".venv/feast/bin/python"
 
@@ -191,13 +189,7 @@ def held_online(symbols, path):
     found.to_df().to_parquet(path)
 
 
-def _do(job, out, err):
-    os.dup2(out.fileno(), 1)
-    os.dup2(err.fileno(), 2)
-    sys.stdin, sys.stdout, sys.stderr = open(os.devnull), open(1, "w"), open(2, "w")  # noqa: PTH123, SIM115
-    os.chdir(job["folder"])
-    os.environ.clear()
-    os.environ.update(job["environment"])
+def _do(job):
     if "function" in job:
         globals()[job["function"]](*job["given"])
         return
@@ -207,35 +199,6 @@ def _do(job, out, err):
     feature_store.main()
 
 
-def _forked(job, left):
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        pid = os.fork()
-        if pid == 0:
-            _child(job, out, err)
-        if job.get("is_left"):
-            left.append(pid)
-            return pid
-        _, ended = os.waitpid(pid, 0)
-        out.seek(0)
-        err.seek(0)
-        return [os.waitstatus_to_exitcode(ended), out.read().decode(), err.read().decode()]
-
-
-def _child(job, out, err):
-    code = 1
-    try:
-        _do(job, out, err)
-        code = 0
-    except SystemExit as leaving:
-        code = leaving.code or 0
-    except BaseException:  # noqa: BLE001 - what python prints of a bug
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
 def main():
     """Do one job a line."""
     # What every job imports; the children have it from here.
@@ -243,7 +206,7 @@ def main():
 
     left = []
     for line in sys.stdin:
-        print(json.dumps(_forked(json.loads(line), left)), flush=True)  # noqa: T201
+        print(json.dumps(forked(_do, json.loads(line), left)), flush=True)  # noqa: T201
     for pid in left:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

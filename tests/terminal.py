@@ -136,40 +136,52 @@ def _server():
     return server
 
 
-def _do(job, out, err) -> None:
-    """Be ``python main.py``, whose standard streams are two files."""
-    os.dup2(out.fileno(), 1)
-    os.dup2(err.fileno(), 2)
-    sys.stdin, sys.stdout, sys.stderr = open(os.devnull), open(1, "w"), open(2, "w")  # noqa: PTH123, SIM115
-    os.chdir(job["folder"])
-    os.environ.clear()
-    os.environ.update(job["environment"])
+def _do(job) -> None:
+    """Be ``python main.py``."""
     sys.argv = ["main.py", *job["arguments"]]
     if job["largest_file"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"], resource.RLIM_INFINITY))
     runpy.run_path(str(ROOT / "main.py"), run_name="__main__")
 
 
-def _forked(job) -> list:
+def forked(do, job, left=None) -> list | int:
+    """Do a job in a child of this process: its exit code, and what it wrote to both streams.
+
+    Of a job that ``is_left`` the number of its process, which joins ``left``.
+    """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         pid = os.fork()
         if pid == 0:
-            code = 1
-            try:
-                _do(job, out, err)
-                code = 0
-            except SystemExit as leaving:
-                code = leaving.code or 0
-            except BaseException:  # noqa: BLE001 - what python prints of a bug
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
+            _child(do, job, out, err)
+        if job.get("is_left"):
+            left.append(pid)
+            return pid
         _, ended = os.waitpid(pid, 0)
         out.seek(0)
         err.seek(0)
         return [os.waitstatus_to_exitcode(ended), out.read().decode(), err.read().decode()]
+
+
+def _child(do, job, out, err) -> None:
+    """Be the job: its folder, its environment, two files as its streams."""
+    code = 1
+    try:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        sys.stdin, sys.stdout, sys.stderr = open(os.devnull), open(1, "w"), open(2, "w")  # noqa: PTH123, SIM115
+        os.chdir(job["folder"])
+        os.environ.clear()
+        os.environ.update(job["environment"])
+        do(job)
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code or 0
+    except BaseException:  # noqa: BLE001 - what python prints of a bug
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def main() -> None:
@@ -188,7 +200,7 @@ def main() -> None:
     assess_null(Ensemble(usual.detectors, usual.budget, usual.quorum), n_series=2, n_bars=400)
 
     for line in sys.stdin:
-        print(json.dumps(_forked(json.loads(line))), flush=True)  # noqa: T201
+        print(json.dumps(forked(_do, json.loads(line))), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -93,9 +93,9 @@ def test_a_training_says_what_it_came_to(journey):
 
 def test_the_run_in_mlflow_holds_what_it_was_made_of(journey):
     """Data by hash and span, versions of features and code, tables and pictures."""
-    registry = registry_of(journey.world.read_settings())
-    version = registry.version("1")
-    with registry._tracking() as mlflow:
+    kept = registry_of(journey.world.read_settings())
+    version = kept.version("1")
+    with kept._tracking() as mlflow:
         run = mlflow.get_run(version.run)
         client = mlflow.MlflowClient()
         names = {item.path for item in client.list_artifacts(version.run)}
@@ -221,20 +221,18 @@ def test_who_learned_nothing_is_not_promoted(journey):
     """An untrained twin in the registry, under the challenger's name, is found out."""
     world = journey.world
     settings = world.read_settings()
-    registry = registry_of(settings)
-    champion = registry.load("champion")
+    kept = registry_of(settings)
+    champion = kept.load("champion")
     same = replace(trainable("gmm"), **champion.hyper)
     blank = same.untrained(np.zeros((1, 1, 6)))
     example = pd.DataFrame([[0.0] * 6], columns=list(champion.features))
     twin = replace(champion, models={"": blank}, version="")
-    number = registry.record(
-        Training(trained=twin, params={}, figures={}, example=example, tags={})
-    )
+    number = kept.record(Training(trained=twin, params={}, figures={}, example=example, tags={}))
     seen = tremor(world, "models", "promote")
     assert f"version {number} is not promoted" in seen.error
     assert re.search(r"NO +beats the untrained twin: .* \+0.0% \[\+0.0%, \+0.0%\]", seen.out)
     assert re.search(r"NO +beats the champion", seen.out)
-    assert registry.load("champion").name == "gmm@1"
+    assert kept.load("champion").name == "gmm@1"
 
 
 def test_a_model_that_cannot_be_used_is_told_and_the_run_goes_on(journey):
@@ -311,15 +309,15 @@ def test_a_lost_registry_is_missed(journey):
 
 def test_the_champion_over_again_is_not_promoted(journey):
     """The same numbers from the same bars have beaten nobody."""
-    registry = registry_of(journey.world.read_settings())
-    champion = registry.load("champion")
+    kept = registry_of(journey.world.read_settings())
+    champion = kept.load("champion")
     example = pd.DataFrame([[0.0] * 6], columns=list(champion.features))
     again = Training(trained=champion, params={}, figures={}, example=example, tags={})
-    number = registry.record(again)
+    number = kept.record(again)
     seen = tremor(journey.world, "models", "promote")
     assert seen.code == 2
     assert f"version {number} is not promoted: is another than the champion?" in seen.error
-    assert registry.load("champion").name == "gmm@1"
+    assert kept.load("champion").name == "gmm@1"
 
 
 def test_what_stands_in_the_place_of_a_registry_is_told_in_one_line(world):
@@ -361,8 +359,8 @@ def moved(make_long_world):
     assert seen.code == 0, seen
     # It reads; what it makes is in the registry.
     assert world.everything() == before
-    registry = registry_of(world.read_settings())
-    registry.promote(registry.version("challenger"))
+    kept = registry_of(world.read_settings())
+    kept.promote(kept.version("challenger"))
     return world
 
 

@@ -131,8 +131,8 @@ def town(make_lasting_world):
     """Six instruments, judged by a champion on two mornings; features of the second are stored."""
     world = make_lasting_world()
     assert run(world, 1).exit_code == 0
-    registry = registry_of(world.read_settings())
-    registry.promote(registry.version(register(world, fitted(world))))
+    kept = registry_of(world.read_settings())
+    kept.promote(kept.version(register(world, fitted(world))))
     assert run(world).exit_code == 0
     compute(world)
     return world

@@ -431,14 +431,14 @@ def test_training_anew_promotes_who_earned_it_and_names_who_could_not(town, post
     )
     tasks = {task["name"].partition("-")[0] for task in town.tasks(state["id"], n_done=2)}
     assert tasks == {"train gmm", "train market"}
-    registry = registry_of(world.read_settings())
-    assert registry.load("champion").name == "gmm@1"
+    kept = registry_of(world.read_settings())
+    assert kept.load("champion").name == "gmm@1"
 
     state = town.flow(world, flow="retrain")
     assert state["name"] == "Completed", state
     assert re.search(r"gmm version 2 finds .*promote", state["said"])
-    assert registry.load("champion").name == "gmm@1"
-    assert registry.load("challenger").name == "gmm@2"
+    assert kept.load("champion").name == "gmm@1"
+    assert kept.load("challenger").name == "gmm@2"
 
 
 def test_training_without_candles_is_one_line_on_the_page(town, postgres_server):

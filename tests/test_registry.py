@@ -80,13 +80,13 @@ def keep(registry, panel, *models):
 
 def test_where_nothing_was_trained_there_is_nothing(tmp_path):
     """No database is made by asking; a run does not pay for what nobody uses."""
-    registry = Registry("", tmp_path / "mlflow", "1d")
-    assert not registry.is_there
-    assert registry.load(CHAMPION) is None
-    assert registry.versions() == []
+    empty = Registry("", tmp_path / "mlflow", "1d")
+    assert not empty.is_there
+    assert empty.load(CHAMPION) is None
+    assert empty.versions() == []
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ModelError, match="no challenger"):
-        registry.version("challenger")
+        empty.version("challenger")
 
 
 def test_a_model_comes_back_as_it_was_kept(registry, models, panel):
@@ -212,12 +212,12 @@ def test_a_database_that_is_none_is_said_in_one_line(own):
 
 def test_a_server_that_is_away_is_said_soon(tmp_path):
     """A nightly run does not wait for minutes, and the address is the setting's name."""
-    registry = Registry(f"http://127.0.0.1:{free_port()}", tmp_path, "1d")
+    away = Registry(f"http://127.0.0.1:{free_port()}", tmp_path, "1d")
     with pytest.raises(ModelError, match="the registry at TREMOR_MLFLOW_URL failed") as refused:
-        registry.load(CHAMPION)
+        away.load(CHAMPION)
     assert len(str(refused.value).splitlines()) == 1
     with pytest.raises(ModelError):
-        registry.is_ready()
+        away.is_ready()
 
 
 def test_two_trainings_at_once_both_stay(own, models, panel, tmp_path):
@@ -230,8 +230,8 @@ def test_two_trainings_at_once_both_stay(own, models, panel, tmp_path):
         "from tests.test_registry import training\n"
         "from tests.test_training import panel_of, recipe, trained\n"
         "panel = panel_of(n_instruments=2, n_bars=250)\n"
-        "registry = Registry('', Path(sys.argv[1]), '1d')\n"
-        "print(registry.record(training(trained(recipe('kmeans'), panel), panel)))\n"
+        "kept = Registry('', Path(sys.argv[1]), '1d')\n"
+        "print(kept.record(training(trained(recipe('kmeans'), panel), panel)))\n"
     )
     at_work = [
         subprocess.Popen(

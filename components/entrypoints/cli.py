@@ -472,8 +472,8 @@ def rollback(interval: IntervalOption = None) -> int:
     """
     from components.wiring import registry_of
 
-    registry = registry_of(_settings(interval=interval))
-    typer.echo(f"version {registry.roll_back()} is the champion of {registry.name} again")
+    kept = registry_of(_settings(interval=interval))
+    typer.echo(f"version {kept.roll_back()} is the champion of {kept.name} again")
     return 0
 
 

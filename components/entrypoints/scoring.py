@@ -16,7 +16,7 @@ from components.sessions import Calendars
 from components.settings import Settings
 from components.steps.evaluate import plain
 from components.steps.stored_features import newest_features
-from components.trained import Trained, unfit
+from components.trained import Trained
 from components.wiring import open_warehouse, registry_of, source_of, symbols_of
 from components.words import moment
 
@@ -46,7 +46,8 @@ def scored(settings: Settings, which: str, as_of: pd.Timestamp, *, is_now: bool)
     StoreError
         The features cannot be had, or are stale, of all instruments.
     """
-    trained = _model(settings, which)
+    models = registry_of(settings)
+    trained = models.usable(models.version(which))
     source = source_of(settings)
     symbols = symbols_of(settings, source)
     rows, place = _rows(settings, trained, symbols, as_of)
@@ -62,17 +63,6 @@ def scored(settings: Settings, which: str, as_of: pd.Timestamp, *, is_now: bool)
         first = f"{failures[0].symbol}: {failures[0].message}" if failures else "nothing to score"
         raise FeatureStoreError(f"{place}: {first}. {REMEDY.format(brought=brought)}")
     return Found(trained, scoring.score(trained, rows), failures, place)
-
-
-def _model(settings: Settings, which: str) -> Trained:
-    registry = registry_of(settings)
-    version = registry.version(which)
-    trained = registry.load(version.number)
-    if trained is None:
-        raise ModelError(f"version {version.number} is gone")
-    if reason := unfit(trained, settings.interval):
-        raise ModelError(f"version {version.number} {reason}")
-    return trained
 
 
 def _rows(

@@ -153,7 +153,7 @@ def outcome_json(outcome: Outcome) -> str:
 
 def listed(settings: Settings) -> pd.DataFrame:
     """The registered models of the interval, newest first."""
-    registry = registry_of(settings)
+    models = registry_of(settings)
     rows = [
         {
             "version": each.number,
@@ -162,11 +162,11 @@ def listed(settings: Settings) -> pd.DataFrame:
             "trained_until": each.tags.get("until", "")[:10],
             "made_at": each.made_at,
             **{
-                name: registry.figures(each).get(name, float("nan"))
+                name: models.figures(each).get(name, float("nan"))
                 for name in ("recall_planted", "alerts_per_year_realised")
             },
         }
-        for each in registry.versions()
+        for each in models.versions()
     ]
     return pd.DataFrame(rows)
 
@@ -179,15 +179,15 @@ def compared(settings: Settings, which: list[str]) -> pd.DataFrame:
     ModelError
         There is no such model, or none at all.
     """
-    registry = registry_of(settings)
-    aliased = [each.number for each in reversed(registry.versions()) if each.aliases]
+    models = registry_of(settings)
+    aliased = [each.number for each in reversed(models.versions()) if each.aliases]
     if not (which or aliased):
         raise ModelError(
-            f"{registry.name} has neither a champion nor a challenger. "
+            f"{models.name} has neither a champion nor a challenger. "
             "`python main.py train` makes one"
         )
-    versions = [registry.version(each) for each in which or aliased]
-    columns = {_title(each): registry.figures(each) for each in versions}
+    versions = [models.version(each) for each in which or aliased]
+    columns = {_title(each): models.figures(each) for each in versions}
     rows = [
         {"figure": words, **{title: found.get(name) for title, found in columns.items()}}
         for name, words in COMPARED.items()
@@ -208,11 +208,11 @@ def promoted(parts: Parts, settings: Settings, which: str, say: Callable[[str], 
     ModelError
         It has not; or the registry does not answer.
     """
-    registry = registry_of(settings)
-    version = registry.version(which)
+    models = registry_of(settings)
+    version = models.version(which)
     if "champion" in version.aliases:
         raise ModelError(f"version {version.number} is the champion already")
-    asked = judge_challenger(parts, registry, version, settings.symbols)
+    asked = judge_challenger(parts, models, version, settings.symbols)
     for line in checklist(asked):
         say(line)
     lacking = [each for each in asked if not each.is_met]
@@ -221,8 +221,8 @@ def promoted(parts: Parts, settings: Settings, which: str, say: Callable[[str], 
             f"version {version.number} is not promoted: {lacking[0].name}? {lacking[0].words}. "
             "The champion, or the untrained default, goes on judging"
         )
-    registry.promote(version)
-    say(f"version {version.number} is the champion of {registry.name}: the next run judges with it")
+    models.promote(version)
+    say(f"version {version.number} is the champion of {models.name}: the next run judges with it")
 
 
 def _day(instant: pd.Timestamp) -> str:

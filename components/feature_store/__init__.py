@@ -74,10 +74,11 @@ class FeatureStore:
     def feast(self) -> Feast:
         """Feast itself, with the definitions in its registry."""
         kind = self.offline.config["type"]
+        place = {"registry": str((self.home / f"registry-{kind}.db").absolute())}
         config = RepoConfig(
+            **place,
             project=PROJECT,
             provider="local",
-            registry=str((self.home / f"registry-{kind}.db").absolute()),
             offline_store=dict(self.offline.config),
             online_store=dict(self.online.config),
             entity_key_serialization_version=3,

@@ -147,11 +147,7 @@ def judge_challenger(
     SettingsError, NotEnoughBars, ModelError
         As ``train``.
     """
-    trained = registry.load(version.number)
-    if trained is None:
-        raise ModelError(f"version {version.number} is gone")
-    if reason := unfit(trained, parts.watch.interval):
-        raise ModelError(f"version {version.number} {reason}")
+    trained = registry.usable(version)
     seed, rounds = (int(version.tags.get(tag, usual)) for tag, usual in ((SEED, 0), (ROUNDS, 3)))
     wanted = Wanted(Chosen(symbols, seed=seed), rounds=rounds)
     candles = candles_of(parts, wanted.chosen)
