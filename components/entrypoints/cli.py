@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components import logs
-from components.errors import AnotherRunAtWork, SettingsError, TremorError
+from components.entrypoints.exits import exit_code
+from components.errors import AnotherRunAtWork, SettingsError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,27 +41,16 @@ def command_line(daily: Callable[..., "RunSummary"]) -> None:
     What the user can mend is one line and exit code 2; a bug keeps its traceback.
     """
     logs.start(sys.stderr)
+    sys.exit(exit_code(lambda: _done(daily), "See `python main.py --help`."))
+
+
+def _done(daily: Callable[..., "RunSummary"]) -> int | None:
     try:
-        code = app(standalone_mode=False, obj=daily)
+        code: int | None = app(standalone_mode=False, obj=daily)
     except AnotherRunAtWork as error:
         typer.echo(str(error), err=True)
-        code = 0
-    except TremorError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        code = 2
-    except typer.Exit as leaving:
-        code = leaving.exit_code
-    except typer.Abort:
-        code = 2
-    except Exception as error:
-        # Wrong arguments, as the parser tells them.
-        if not hasattr(error, "format_message"):
-            raise
-        said = error.format_message().rstrip(".")
-        stop = "" if said.endswith("?") else "."
-        typer.echo(f"error: {said}{stop} See `python main.py --help`.", err=True)
-        code = 2
-    sys.exit(code or 0)
+        return 0
+    return code
 
 
 @app.callback(invoke_without_command=True)

@@ -12,7 +12,8 @@ import pandas as pd
 import typer
 
 from components.embedded import open_embedded
-from components.errors import SettingsError, TremorError
+from components.entrypoints.exits import exit_code
+from components.errors import SettingsError
 from components.feature_views import INSTANTS, KEY, fields
 from components.settings import read_settings
 
@@ -168,22 +169,7 @@ def _day(text: str | None, option: str) -> pd.Timestamp:
 
 def main() -> None:
     """Parse the arguments, do what they say, and exit with the documented code."""
-    try:
-        code = app(standalone_mode=False)
-    except TremorError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        code = 2
-    except typer.Exit as leaving:
-        code = leaving.exit_code
-    except typer.Abort:
-        code = 2
-    except Exception as error:
-        # Wrong arguments, as the parser tells them.
-        if not hasattr(error, "format_message"):
-            raise
-        typer.echo(f"error: {error.format_message().rstrip('.')}. See --help.", err=True)
-        code = 2
-    sys.exit(code or 0)
+    sys.exit(exit_code(lambda: app(standalone_mode=False), "See --help."))
 
 
 if __name__ == "__main__":
