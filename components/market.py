@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from components.calibration import KeptRate, Reference
+from components.carried import State, named, scoped
 from components.features.scale import VolatilityUnits
 from components.features.window import volume_ratio
 from components.panels import Array, Flags, pack
@@ -113,16 +114,32 @@ class JudgedMarket:
     is_anomaly: Array
 
 
-def judge_market(moves: Array, rate: float, steps: Array | None = None) -> JudgedMarket:
-    """Judge a market's simple returns (n_bars,), oldest first, from its first bar.
+def start_market() -> State:
+    """The state before a market's first bar."""
+    return {
+        **named(VolatilityUnits().start(1), "units"),
+        **named(Reference().start(1), "reference"),
+        **named(KeptRate().start(1), "rate"),
+    }
+
+
+def run_market(
+    state: State, moves: Array, rate: float, steps: Array | None = None
+) -> tuple[State, JudgedMarket]:
+    """Judge a market's next simple returns (n_bars,), oldest first; a carried scan.
 
     ``rate`` is the stated share of bars that may alert; ``steps`` how many bars each return is
     over, 1 when not given. It is divided by their square root.
     """
     x = (np.log1p(moves) / np.sqrt(1.0 if steps is None else steps))[None]
-    units, reference, keeper = VolatilityUnits(), Reference(), KeptRate()
-    _, z, _ = units.run(units.start(1), x)
-    _, p, _ = reference.run(reference.start(1), np.abs(z))
+    units, z, _ = VolatilityUnits().run(scoped(state, "units"), x)
+    reference, p, _ = Reference().run(scoped(state, "reference"), np.abs(z))
     one_regime = np.zeros(p.shape, dtype=np.int64)
-    _, alert, in_force = keeper.run(keeper.start(1), p, np.full(1, rate), one_regime)
-    return JudgedMarket(z[0], p[0], in_force[0], alert[0])
+    kept, alert, in_force = KeptRate().run(scoped(state, "rate"), p, np.full(1, rate), one_regime)
+    after = {**named(units, "units"), **named(reference, "reference"), **named(kept, "rate")}
+    return after, JudgedMarket(z[0], p[0], in_force[0], alert[0])
+
+
+def judge_market(moves: Array, rate: float, steps: Array | None = None) -> JudgedMarket:
+    """Judge a market's simple returns from its first bar; see ``run_market``."""
+    return run_market(start_market(), moves, rate, steps)[1]

@@ -1,0 +1,1 @@
+"""Feeds: one file and one line here each."""

@@ -1,0 +1,1 @@
+"""The stream's own arithmetic: bars put in order, the market's move, the judgement. Pure."""
