@@ -75,8 +75,13 @@ def open_parts(
 
     with ExitStack() as stack:
         warehouse = stack.enter_context(open_warehouse(settings))
-        if not reads_only:
+        if command == "stream":
+            # It works for weeks, and takes turns with runs: see ``turn``.
+            stack.enter_context(warehouse.run_lock(stream_of(settings.interval)))
+        elif not reads_only:
             stack.enter_context(warehouse.run_lock())
+            if command in BESIDE_NO_STREAM:
+                stack.enter_context(warehouse.run_lock(stream_of(settings.interval)))
         if is_dry:
             stack.enter_context(warehouse.undone())
         if is_judged and not lacking:
@@ -120,6 +125,15 @@ def open_parts(
 def registry_of(settings: Settings) -> Registry:
     """The registry of trained models for the interval; nothing is opened yet."""
     return Registry(settings.mlflow_url, settings.state_dir / "mlflow", settings.interval)
+
+
+# What judges the same bars as a stream would.
+BESIDE_NO_STREAM = ("run", "replay")
+
+
+def stream_of(interval: str) -> str:
+    """The work that one stream at a time does."""
+    return f"stream of {interval} bars"
 
 
 # Nobody judges meanwhile: the first two make and choose models, the third makes what they read.
