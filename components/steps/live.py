@@ -37,8 +37,8 @@ class Live:
             state = self._rows.setdefault(symbol, _blank(symbol, self.parts.watch.interval))
             state["n_judged"] = int(state["n_judged"]) + int(n_judged[symbol])  # type: ignore[call-overload]
             if symbol in unusual.index:
-                state["unusual_ts"] = unusual.at[symbol, "ts"]
-                state["unusual_level"] = unusual.at[symbol, "level"]
+                state["unusual_ts"] = unusual["ts"][symbol]
+                state["unusual_level"] = unusual["level"][symbol]
             closes_at = row["ts"] + pd.Timedelta(self.parts.watch.interval)
             lag = (known[symbol] - closes_at).total_seconds()
             is_open = state["unusual_ts"] is not None and row["ts"] - state["unusual_ts"] <= gap
