@@ -471,6 +471,8 @@ class Ensemble:
             before = Channels().warm_up + CHANNEL.min_reference
         elif any(f.endswith("_z") for f in asked):
             before += Channels().warm_up
+        elif carried := [FEATURES[f].context for f in asked if FEATURES[f].kind == "carried"]:
+            before += max(carried)
         return before + calibration.min_reference
 
 
