@@ -20,6 +20,7 @@ from components.errors import ModelError, SettingsError
 from components.lake import Lake
 from components.promotion import CHAMPION
 from components.records import RunSummary, run_id
+from components.refitted import refit_every
 from components.registry import Registry
 from components.scratch import scratch_lake, scratch_warehouse
 from components.sessions import Calendars
@@ -245,7 +246,8 @@ def judge_of(
         No such calendar or detector, or a rate that no history can resolve.
     """
     calendars = Calendars(settings.calendars, source.traits.calendar)
-    ensemble = Ensemble(settings.detectors, settings.budget, settings.quorum)
+    every = refit_every(settings.interval)
+    ensemble = Ensemble(settings.detectors, settings.budget, settings.quorum, refit_every=every)
     judged = symbols if source.traits.kind == "candles" else ()
     for per_year in {calendars.bars_per_year(symbol, settings.interval) for symbol in judged}:
         ensemble.require_resolvable(per_year)
