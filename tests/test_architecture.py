@@ -34,6 +34,7 @@ HOMES = {
     "redis": {"__init__.py"},
     "smtplib": {"email.py"},
     "sqlalchemy": {"registry.py", "sql.py"},
+    "websockets": {"sockets.py"},
     "yfinance": {"yahoo.py"},
 }
 

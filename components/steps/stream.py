@@ -153,6 +153,8 @@ class Stream:
         candles = arrived.candles
         if not len(candles):
             return candles, 0
+        if "known_at" not in candles:
+            candles = candles.assign(known_at=arrived.at.as_unit("us"))
         member = self._members.get_indexer(pd.Index(candles["symbol"]))
         is_own = member >= 0
         came = NEVER if now is None else _us(now)
