@@ -169,6 +169,19 @@ class Settings(BaseSettings):
         SecretStr(""), description="Asked by GET after each finished run. Unset: off."
     )
 
+    stream_lateness_s: float = Field(
+        120,
+        ge=0,
+        le=86_400,
+        description="How much later than newer candles a candle may come to a stream, s.",
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Where Prometheus asks a stream. 0: nowhere."
+    )
+    metrics_address: str = Field(
+        "127.0.0.1", description="The address of that port: 0.0.0.0 in a container."
+    )
+
     second_source: str = Field(
         "", description="Another source to compare the first with: files, binance, ... Unset: none."
     )

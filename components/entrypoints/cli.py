@@ -209,6 +209,44 @@ def backtest(  # noqa: PLR0913 - each option of a command is an argument
 
 
 @app.command()
+def stream(  # noqa: PLR0913 - each option of a command is an argument
+    *,
+    feed: Annotated[
+        str | None, typer.Option(help="binance, polygon or replay. Default: the source's own.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Of a replay: the first bar.")] = None,
+    until: Annotated[str | None, typer.Option(help="Of a replay: the bar after the last.")] = None,
+    speed: Annotated[
+        str, typer.Option(help="Of a replay: 1 is real time, 60 a minute a second; max.")
+    ] = "max",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Of a replay: keep what it finds, and tell it.")
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option(help="A folder that takes the log as CSV, a file a day.")
+    ] = None,
+    source: SourceOption = None,
+    symbols: SymbolsOption = None,
+    interval: IntervalOption = None,
+) -> int:
+    """Judge candles as they close, minute by minute, until it is stopped.
+
+    A replay plays stored candles again; without --keep nothing of it stays.
+    Example: python main.py stream --source binance --symbols BTCUSDT,ETHUSDT
+    """
+    from components.entrypoints import stream_command
+
+    settings = _settings(source=source, symbols=symbols, interval=interval)
+    if interval is None and "interval" not in settings.model_fields_set:
+        settings = _settings(source=source, symbols=symbols, interval="1m")
+    span = [None if day is None else _instant(day, "--since") for day in (since, until)]
+    wanted = stream_command.wanted_of(
+        settings, feed, since=span[0], until=span[1], speed=speed, is_kept=keep, csv=csv
+    )
+    return stream_command.streamed(settings, wanted, _progress)
+
+
+@app.command()
 def doctor(
     *,
     source: SourceOption = None,
