@@ -81,6 +81,7 @@ class Session:
         """Begin behind what is stored, and take what comes."""
         with ExitStack() as stack:
             stream = begin(self.parts, as_of, self.lateness)
+            self.parts = stream.parts = replace(self.parts, ledger=lambda: stream.ledger)
             teller = self._teller(stack)
             journal = StreamLog(self.parts, self.outlets.csv)
             live = Live(self.parts, self.outlets.shown)
@@ -129,14 +130,16 @@ class Session:
         self._count(stream, arrived, taken, time.perf_counter() - began)
         if rebuilt:
             log.warning("judged again from the first bar, for late candles: %s", ", ".join(rebuilt))
-        if taken.is_news or rebuilt:
-            teller.ask(stream.known, is_whole=bool(rebuilt))
+        for instant in taken.news:
+            teller.ask(instant)
+        if rebuilt:
+            teller.ask(stream.known, is_whole=True)
         self.feed.done(stream.stored_through(arrived.number))
 
     def _swap(self, stream: Stream) -> None:
         """Let newer parameters judge from now on."""
         newest = self.outlets.parameters()
-        if newest is not None and newest != stream.ensemble.parameters:
+        if newest is not None and newest != getattr(stream.ensemble, "parameters", None):
             stream.ensemble = replace(stream.ensemble, parameters=newest)
             self.outlets.metrics.only("parameters", newest.version)
             log.info("parameters %s judge from now on", newest.version)
