@@ -334,8 +334,9 @@ def _news(found: Found, when: "pd.Series[pd.Timestamp]") -> list[pd.Timestamp]:
     """When the bars became known on which an instrument or a market was unusual."""
     own = found.judged.panel.ts[found.judged.is_anomaly]
     odd = pd.DatetimeIndex(np.unique(own), tz="UTC").as_unit("us")
-    wide = found.market.loc[found.market["verdict"] == "anomaly", "ts"] if len(found.market) else []
-    instants = when[when.index.isin(odd.append(pd.DatetimeIndex(wide)))]
+    market = found.market
+    wide = pd.DatetimeIndex(market.loc[market["verdict"] == "anomaly", "ts"])
+    instants = when[when.index.isin(odd.append(wide))]
     return list(instants.drop_duplicates())
 
 
