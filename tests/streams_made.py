@@ -75,8 +75,9 @@ def _candles(name, ts, moves, volume, random):
 
 
 def known(candles):
-    """The same candles, each known as soon as it closed."""
-    return candles.assign(known_at=candles["ts"] + MINUTE)
+    """The same candles minute by minute, each known as soon as it closed."""
+    rows = candles.sort_values(["ts", "symbol"], ignore_index=True)
+    return rows.assign(known_at=rows["ts"] + MINUTE)
 
 
 def disordered(candles, seed=1, most_s=110, repeated=0.05):
