@@ -15,6 +15,7 @@ TremorError                what the user can mend: one line, exit code 2
         WarehouseError
         WriteOnceError     an object that is written once exists with other bytes
         FeatureStoreError  the feature store or its server; what came from there is not believed
+    ParametersError        the file of the views' parameters is not what it should be
     ChannelError           a message could not be delivered (``retryable``: another try may help)
         PartlyDelivered    some recipients refused it, the others have it
     AnotherRunAtWork       the warehouse's run lock is held: step aside, exit code 0
@@ -100,6 +101,10 @@ class FeatureStoreError(StoreError):
 
 class ModelError(TremorError):
     """A trained model that cannot be found, read or used; the sentence goes on from its name."""
+
+
+class ParametersError(TremorError):
+    """The file of the micro and macro views' parameters cannot be used."""
 
 
 class ChannelError(TremorError):

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from components.ensemble import Ensemble
+from components.parameters import from_said
 from components.records import RunSummary
 from components.steps.gather import load, refine
 from components.steps.judging import judge_all
@@ -51,7 +52,12 @@ def _when(manifest: dict[str, Any]) -> tuple[str, str]:
 def _as_then(parts: Parts, manifest: dict[str, Any]) -> Parts:
     """The same stores under the watch list, the judge and the budget of an earlier run."""
     judge = manifest["judge"]
-    ensemble = Ensemble(tuple(judge["detectors"]), judge["alerts_per_year"], judge.get("quorum", 2))
+    ensemble = Ensemble(
+        tuple(judge["detectors"]),
+        judge["alerts_per_year"],
+        judge.get("quorum", 2),
+        parameters=from_said(judge.get("parameters"), parts.calendars),
+    )
     watch = replace(parts.watch, symbols=tuple(manifest["symbols"]))
     return replace(parts, watch=watch, ensemble=ensemble)
 

@@ -83,7 +83,23 @@ def _trained(cursor: Any) -> None:
     cursor.execute(sql.create(DRIFT))
 
 
-MIGRATIONS = (_tables_and_views, _judged_by_votes, _measured, _minutes, _features, _trained)
+def _placed(cursor: Any) -> None:
+    """Verdicts name the parameters of their views; older ones had none, which is no change."""
+    column = sql.TYPES[VERDICTS.columns["parameters"]]
+    cursor.execute(f"ALTER TABLE verdicts ADD COLUMN IF NOT EXISTS parameters {column} DEFAULT ''")
+    # Of a new row the program says it; the stored ones keep the default without being written.
+    cursor.execute("ALTER TABLE verdicts ALTER COLUMN parameters DROP DEFAULT")
+
+
+MIGRATIONS = (
+    _tables_and_views,
+    _judged_by_votes,
+    _measured,
+    _minutes,
+    _features,
+    _trained,
+    _placed,
+)
 
 
 def step(cursor: Any, schema: str) -> bool:
