@@ -8,6 +8,7 @@ The daily run, a rebuild from history and a replay all pass here.
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from components.apart import APART, SHARE, joined, share_of
 from components.calibration import Calibration, KeptRate, Reference, calibration_of, two_sided
 from components.carried import State, named, scoped
 from components.consensus import LEVELS, Poll, quorum_of
-from components.detectors import DETECTORS, lstm_scan
+from components.detectors import DETECTORS, PLACED, lstm_scan
 from components.detectors.base import Model, OwnHistoryDetector, TrainableDetector
 from components.errors import SettingsError, UnknownName
 from components.features import FEATURES, price
@@ -27,6 +28,7 @@ from components.features.columns import Columns
 from components.heavy_tail import HeavyTail
 from components.model_files import to_files
 from components.panels import FIELDS, Array, CandlePanel, Flags, Ints
+from components.parameters import Parameters
 from components.refitted import YEAR, OwnPast, Refitted
 from components.trained import Trained
 from components.trained_seat import Seen, TrainedSeat
@@ -67,7 +69,8 @@ class Judged:
     volatility of log returns known before the bar, a fraction; ``market_part`` the share of the
     return ``move`` that the market explains, a fraction, and ``residual_p`` the p-value of the
     rest; ``channels`` (6, n_series, n_bars) the vector's channels in their units; ``seen`` what
-    the trained model saw, where there is one.
+    the trained model saw, where there is one; ``parameters`` the version that placed the micro
+    and macro views, by series, "" where none did.
     """
 
     panel: CandlePanel
@@ -90,6 +93,7 @@ class Judged:
     residual_p: Array
     channels: Array
     seen: Seen | None = None
+    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,9 @@ class Ensemble:
     refit_every : int
         Bars between two fits of the detectors that learn from the instrument's own past:
         ``refit_every`` (in refitted.py) of the bars' interval.
+    parameters : Parameters
+        Where the features of the micro and macro views usually lie. No state depends on them:
+        a stream may go on with others.
     """
 
     detectors: tuple[str, ...]
@@ -118,6 +125,7 @@ class Ensemble:
     quorum: int = 2
     trained: Trained | None = None
     refit_every: int = YEAR
+    parameters: Parameters | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.detectors if name not in DETECTORS]
@@ -165,7 +173,20 @@ class Ensemble:
             parts.append((APART, SHARE))
         if self.trained:
             parts.append(sorted(to_files(self.trained).items()))
+        if self.parameters_used:
+            # Their version changes with those of other intervals as well.
+            parts.append(sorted(self.parameters_used["places"].items()))
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether a view asks for parameters."""
+        return not PLACED.keys().isdisjoint(self.detectors)
+
+    @property
+    def parameters_used(self) -> dict[str, Any]:
+        """The parameters as a manifest keeps them; nothing where no view asks for them."""
+        return self.parameters.as_said() if self.parameters and self.is_placed else {}
 
     @property
     def is_carried(self) -> bool:
@@ -288,7 +309,13 @@ class Ensemble:
             residual_p=columns["residual_p"],
             channels=np.stack([channelled.columns[name] for name in VECTOR]),
             seen=seen,
+            parameters=self._versions(panel.symbols),
         )
+
+    def _versions(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        if not (self.parameters and self.is_placed):
+            return ("",) * len(symbols)
+        return tuple(self.parameters.version_for(symbol) for symbol in symbols)
 
     def _seen(
         self,
@@ -349,6 +376,8 @@ class Ensemble:
                 after.update(named(model, own))
             else:
                 panels = np.stack([columns[f] for f in _features(name)], axis=2)
+                if name in PLACED and self.parameters:
+                    panels = self.parameters.placed(panels, _features(name), panel.symbols)
                 score = self._models[seat].score(panels)
             if name != APART:
                 # Where the price stood still there is no scale to hold the next move against.

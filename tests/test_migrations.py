@@ -133,6 +133,7 @@ def test_a_run_over_an_upgraded_database_works_and_keeps_what_it_held(old_town):
     )
     assert (old["verdict"], old["p"]) == ("anomaly", 0.001)
     assert pd.isna([old["level"], old["state"], old["market_part"]]).all()
+    assert not old["parameters"]
     new = old_town.query("select * from verdicts where judge <> 'volatility_zscore'")
     assert len(new) == len(NAMES) * 400
     assert set(new["state"]) == {"warm-up", "live"}

@@ -41,3 +41,8 @@ DETECTORS: Mapping[str, Detector | OwnHistoryDetector | TrainableDetector] = {
     "surge": Surge(),
     "volatility_zscore": VolatilityZScore(),
 }
+
+# Those whose scores parameters place: one feature each, less its centre, over its spread.
+PLACED: Mapping[str, Micro | Macro] = {
+    name: detector for name, detector in DETECTORS.items() if isinstance(detector, Micro | Macro)
+}
