@@ -13,6 +13,7 @@ import pandas as pd
 import stamina
 
 from components import logs
+from components.brokered import Brokered
 from components.channels import Channel, open_channel
 from components.embedded import open_embedded
 from components.ensemble import Ensemble
@@ -303,6 +304,9 @@ def channels_of(settings: Settings, report: str = "") -> tuple[Channel, ...]:
         channels.append(open_channel("outbox", folder=folder, **letters))
     if webhook_url := settings.webhook_url.get_secret_value():
         channels.append(open_channel("webhook", url=webhook_url, timeout_s=timeout_s))
+    if settings.kafka_servers:
+        broker = Brokered.of(settings)
+        channels.append(open_channel("kafka", publish=broker.alerts, reach=broker.reach))
     channels.append(open_channel("console", stream=sys.stdout))
     return tuple(channels)
 

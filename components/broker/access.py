@@ -24,6 +24,9 @@ HOPELESS: Final = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 }
 
+# So long, s, a broker is asked whether it is there.
+REACH_S: Final = 10.0
+
 
 class Topics(NamedTuple):
     """The names of the topics."""
@@ -139,6 +142,23 @@ def make_topics(access: Access, names: Sequence[str], n_partitions: int = 4) -> 
             # Some brokers have no number of their own.
             if n_copies == 1 or refused.code() != KafkaError.INVALID_REPLICATION_FACTOR:
                 raise access.failed(f"topic {name} cannot be made", refused)
+
+
+def reached(access: Access) -> str:
+    """Ask the broker whether it answers; give what was seen, in words.
+
+    Raises
+    ------
+    BrokerError
+        When it does not.
+    """
+    troubles = Troubles()
+    options: dict[str, Any] = {**access.options(), "error_cb": troubles}
+    try:
+        found = AdminClient(options).list_topics(timeout=min(access.patience_s, REACH_S))
+    except KafkaException as error:
+        raise access.failed("no answer", troubles.worst or error.args[0]) from None
+    return f"{access.servers} answers with {len(found.brokers)} brokers"
 
 
 def _made(admin: AdminClient, topic: NewTopic, patience_s: float) -> KafkaError | None:

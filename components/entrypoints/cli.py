@@ -222,6 +222,9 @@ def stream(  # noqa: PLR0913 - each option of a command is an argument
     keep: Annotated[
         bool, typer.Option("--keep", help="Of a replay: keep what it finds, and tell it.")
     ] = False,
+    part: Annotated[
+        str, typer.Option(help="With a broker: feed sends candles, judge judges them; both.")
+    ] = "both",
     csv: Annotated[
         Path | None, typer.Option(help="A folder that takes the log as CSV, a file a day.")
     ] = None,
@@ -241,7 +244,14 @@ def stream(  # noqa: PLR0913 - each option of a command is an argument
         settings = _settings(source=source, symbols=symbols, interval="1m")
     span = [None if day is None else _instant(day, "--since") for day in (since, until)]
     wanted = stream_command.wanted_of(
-        settings, feed, since=span[0], until=span[1], speed=speed, is_kept=keep, csv=csv
+        settings,
+        feed,
+        since=span[0],
+        until=span[1],
+        speed=speed,
+        is_kept=keep,
+        part=part,
+        csv=csv,
     )
     return stream_command.streamed(settings, wanted, _progress)
 
