@@ -2,12 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 
 from components.broker import Access, Producer, Topics, make_topics, reached
 from components.messages import encode_alerts, encode_candles, encode_verdicts
+from components.sessions import length
 from components.settings import Settings
+
+# Bars of so long a time go out together.
+TOGETHER = pd.Timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -30,9 +36,17 @@ class Brokered:
         return Producer(self.access)
 
     def candles(self, candles: pd.DataFrame, interval: str) -> None:
-        """Send closed candles, and wait until the broker has them."""
-        if len(candles):
-            self._producer.send(self.topics.candles, encode_candles(candles, interval))
+        """Send closed candles, bar by bar, and wait until the broker has them.
+
+        No partition ever holds more than ``TOGETHER`` that another still lacks, however fast old
+        candles are played: whoever reads them would take the others for late.
+        """
+        step = max(TOGETHER, length(interval))
+        bars = pd.DatetimeIndex(candles["ts"]).floor(step).asi8
+        cuts = [0, *(np.flatnonzero(bars[1:] != bars[:-1]) + 1).tolist(), len(candles)]
+        for first, last in pairwise(cuts):
+            rows = candles.iloc[first:last]
+            self._producer.send(self.topics.candles, encode_candles(rows, interval))
             self._producer.flush()
 
     def verdicts(self, rows: pd.DataFrame) -> None:

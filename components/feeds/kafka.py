@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 # Messages of one arrival at most: what is behind them waits in the broker.
 AT_ONCE: Final = 5000
+
+# A partition from which nothing came for so long, s, is read to its end.
+IDLE_S: Final = 2.0
 
 LONG_AGO: Final = pd.Timestamp(0, tz="UTC")
 
@@ -93,6 +97,8 @@ class KafkaFeed:
         # Of each partition the offset behind what was read, and the newest open among it.
         self._read: dict[Place, int] = {}
         self._newest: dict[Place, pd.Timestamp] = {}
+        self._heard_at: dict[Place, float] = {}
+        self._clock = time.monotonic
 
     def arrivals(self, stop: threading.Event) -> Iterator[Arrived]:
         """Give what lies in the topic, then what comes, and an empty one each second without.
@@ -140,19 +146,22 @@ class KafkaFeed:
         candles = (each for place, each in enumerate(records) if place not in unread)
         for each, ts in zip(candles, opens, strict=True):
             self._newest[each.place] = max(ts, self._newest.get(each.place, ts))
+        now = self._clock()
         for each in records:
             self._read[each.place] = each.offset + 1
+            self._heard_at[each.place] = now
 
     def _through(self) -> pd.Timestamp | None:
-        """The open up to which all partitions are read; None where none holds more.
+        """The open up to which all partitions are read; None where nothing more is known of any.
 
         A partition may be read far ahead of another: its candles are no sign that those of the
-        other will not come.
+        other will not come. One that is read to its end counts for as long as it may seem so
+        because the broker was not asked again.
         """
-        behind = self._consumer.behind(self._read)
-        if not behind:
-            return None
-        return min(self._newest.get(place, LONG_AGO) for place in behind)
+        now = self._clock()
+        lively = {place for place, at in self._heard_at.items() if now - at < IDLE_S}
+        reading = self._consumer.behind(self._read) | lively
+        return min((self._newest.get(place, LONG_AGO) for place in reading), default=None)
 
     def _set_aside(self, letters: list[tuple[Record, str]]) -> None:
         made = [
