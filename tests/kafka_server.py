@@ -98,7 +98,8 @@ class Server:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         client = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
         for _ in range(600):
-            assert self.process.poll() is None, self.log.read_text()[-2000:]
+            code = self.process.poll()
+            assert code is None, f"ended with {code}: {self.log.read_text()[-2000:]}"
             try:
                 client.list_topics(timeout=1)
             except KafkaException:
