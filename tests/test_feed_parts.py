@@ -209,6 +209,27 @@ def test_the_way_between_the_threads_is_bounded_and_in_order():
     assert [each.candle.ts for each in taken[1:]] == [10, 11, 12, *range(20, 50)]
 
 
+def test_what_was_heard_between_two_cuts_goes_between_their_refills():
+    """A candle that is held goes before the bars that were missed after it, not before earlier."""
+    outbox = Outbox()
+
+    async def fill():
+        outbox.hold()
+        await outbox.put(Told(BAR._replace(ts=3), ""))
+        await outbox.put(Told(BAR._replace(symbol="BBBUSDT", ts=1), ""))
+        await outbox.put_first(frame_of([BAR._replace(ts=n) for n in (1, 2)]))
+        await outbox.put_first(frame_of([BAR._replace(ts=n) for n in (4, 5)]))
+        await outbox.put(Told(BAR._replace(ts=6), ""))
+        assert outbox.release() == 2
+
+    asyncio.run(fill())
+    came = outbox.take(0.0, 100)
+    shown = [
+        len(i) if isinstance(i, pd.DataFrame) else (i.candle.symbol[0], i.candle.ts) for i in came
+    ]
+    assert shown == [2, ("A", 3), 2, ("B", 1), ("A", 6)]
+
+
 def test_waits_double_up_to_the_longest():
     """A venue that is down is not hammered."""
     backoff = Backoff(1.0, 60.0)
