@@ -15,6 +15,7 @@ from components.entrypoints.sending import Sender, send_on
 from components.entrypoints.streaming import Outlets, Session, stopped_by_signals, until_stopped
 from components.errors import SettingsError
 from components.feeds import FEEDS, Feed, open_feed
+from components.feeds.live import Terms
 from components.feeds.refill import refill_of
 from components.live_cache import LiveCache
 from components.metrics import Metrics
@@ -215,13 +216,14 @@ def live_feed(settings: Settings, wanted: Wanted, parts: Parts) -> Feed:
     symbols, interval = parts.watch.symbols, parts.watch.interval
     last = parts.warehouse.last_ts(symbols, interval, pd.Timestamp.now("UTC"))
     since = {symbol: ts + length(interval) for symbol, ts in last.items()}
-    return open_feed(
-        wanted.feed,
+    given = {
         **_given(settings, parts),
-        since=since,
-        calendars=parts.calendars,
-        refill=refill_of(parts.source, interval, parts.calendars),
-    )
+        "since": since,
+        "calendars": parts.calendars,
+        "refill": refill_of(parts.source, interval, parts.calendars),
+        "terms": Terms(at_once=parts.source.traits.at_once),
+    }
+    return open_feed(wanted.feed, **given)
 
 
 def _replayed(
