@@ -11,6 +11,7 @@ from numba import njit, vectorize
 
 from components.carried import State
 from components.heavy_tail import HeavyTail
+from components.onset import Onset
 from components.panels import Array, Flags, Ints
 
 Singles = npt.NDArray[np.float32]
@@ -320,6 +321,7 @@ OWN_RULES: Mapping[str, Calibration] = {
     "amplitude_zscore": NormalRule(),
     "dual_stream": NormalRule(),
     "surge": HeavyTail(),
+    "swing": Onset(),
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components import drift
-from components.apart import APART, SHARE, joined, share_of
+from components.apart import FINEST, SHARES, joined, shares_of
 from components.calibration import Calibration, KeptRate, Reference, calibration_of, two_sided
 from components.carried import State, named, scoped
 from components.consensus import LEVELS, Poll, quorum_of
@@ -144,7 +144,8 @@ class Ensemble:
         if len(self.seats) > 1 and len(self._voting) < self.quorum:
             raise SettingsError(
                 f"TREMOR_QUORUM={self.quorum} votes cannot be cast by {len(self._voting)} "
-                f"detectors ({APART} is asked apart from them). Name more in TREMOR_DETECTORS."
+                f"detectors ({' and '.join(SHARES)} is asked apart from them). "
+                "Name more in TREMOR_DETECTORS."
             )
 
     @property
@@ -169,8 +170,8 @@ class Ensemble:
             (Channels(), CHANNEL, self._own_past, VIEW, Poll(), VOTE, ALONE, REACH, KeptRate()),
             [(name, DETECTORS[name], calibration_of(name)) for name in self.detectors],
         ]
-        if self._apart is not None:
-            parts.append((APART, SHARE))
+        if self._apart:
+            parts.append([(name, SHARES[name]) for name in self._apart])
         if self.trained:
             parts.append(sorted(to_files(self.trained).items()))
         if self.parameters_used:
@@ -208,7 +209,7 @@ class Ensemble:
     def require_resolvable(self, bars_per_year: float) -> None:
         """Refuse a budget finer than the reference can resolve, with both numbers."""
         rate = self.alerts_per_year / bars_per_year
-        window = HeavyTail().window if APART in self.detectors else VOTE.window
+        window = HeavyTail().window if FINEST in self.detectors else VOTE.window
         # Fewer than one alert a year are not kept: half as many again come.
         finest = max(_finest(window), 1 / bars_per_year)
         if self.keeps_budget and not finest <= rate <= MOST:
@@ -265,7 +266,7 @@ class Ensemble:
         before = state["n_bars"].astype(np.int64)[:, None] + np.cumsum(panel.is_bar, axis=1) - 1
         votes_p, cast_at, weight = self._votes(state, after, p, before, channelled.regime)
         quorum = 1 if self._is_alone else self.quorum
-        agreed, share = self._agreed(votes_p[quorum - 1], p, before, rates)
+        agreed, shares = self._agreed(votes_p[quorum - 1], p, before, rates)
         kept, alert, in_force = KeptRate().run(
             scoped(state, "rate"), agreed, rates, channelled.regime
         )
@@ -277,11 +278,12 @@ class Ensemble:
             # One view casts one vote: there is nothing to agree, and no level to tell.
             level, vote_p = np.zeros(alert.shape, dtype=np.int64), in_force
         else:
-            of_vote = (1 - share) * in_force
+            of_vote = (1 - shares.sum(axis=0)) * in_force
             level = _levels(votes_p, of_vote, alert, quorum)
             vote_p = _cast_at(cast_at, level, of_vote)
             is_voted = _at_most(votes_p[quorum - 1], of_vote)
-            vote_p = np.where(alert & ~is_voted, share * in_force, vote_p)
+            own = p[list(self._apart.values())]
+            vote_p = np.where(alert & ~is_voted, _asked_at(own, shares * in_force), vote_p)
         after.update(_last_bar(state, panel))
         # A view that a standing price does not blind may have judged the bar.
         is_stale = channelled.is_stale & np.isnan(agreed)
@@ -379,7 +381,7 @@ class Ensemble:
                 if name in PLACED and self.parameters:
                     panels = self.parameters.placed(panels, _features(name), panel.symbols)
                 score = self._models[seat].score(panels)
-            if name != APART:
+            if name not in SHARES:
                 # Where the price stood still there is no scale to hold the next move against.
                 score = np.where(channelled.is_stale, np.nan, score)
             view = scoped(state, f"view.{seat}")
@@ -417,12 +419,13 @@ class Ensemble:
         return np.stack(calibrated), polled.kth, weight
 
     def _agreed(self, vote_p: Array, p: Array, before: Ints, rates: Array) -> tuple[Array, Array]:
-        """The p-value that decides, and the share of the rate that is not the vote's."""
-        if self._apart is None:
-            return vote_p, np.zeros((len(rates), 1))
-        share = share_of(rates, _finest(VOTE.window))
-        apart_p = np.where(before >= self.bars_before_verdict, p[self._apart], np.nan)
-        return joined(vote_p, apart_p, share), share
+        """The p-value that decides, and the shares of the rate that are not the vote's."""
+        if not self._apart:
+            return vote_p, np.zeros((0, len(rates), 1))
+        shares = shares_of(tuple(self._apart), rates, _finest(VOTE.window))
+        own = p[list(self._apart.values())]
+        apart_p = np.where(before >= self.bars_before_verdict, own, np.nan)
+        return joined(vote_p, apart_p, shares), shares
 
     @property
     def _is_alone(self) -> bool:
@@ -431,14 +434,16 @@ class Ensemble:
     @cached_property
     def _voting(self) -> list[int]:
         """Seats of the views that vote."""
-        return [seat for seat, name in enumerate(self.seats) if name != APART or self._is_alone]
+        return [
+            seat for seat, name in enumerate(self.seats) if name not in SHARES or self._is_alone
+        ]
 
     @cached_property
-    def _apart(self) -> int | None:
-        """The seat of the view that is asked apart from the vote of others."""
-        if self._is_alone or APART not in self.detectors:
-            return None
-        return self.detectors.index(APART)
+    def _apart(self) -> dict[str, int]:
+        """The seats of the views that are asked apart from the vote of others."""
+        if self._is_alone:
+            return {}
+        return {name: self.detectors.index(name) for name in SHARES if name in self.detectors}
 
     @cached_property
     def _seat(self) -> TrainedSeat | None:
@@ -546,6 +551,12 @@ def _cast_at(kth: Array, level: Ints, in_force: Array) -> Array:
         at = np.where(level == votes, kth[votes - 1], at)
     # Of more than three, all that are unusual by the rate have voted.
     return np.where(level == LEVELS[-1], np.fmax(at, in_force), at)
+
+
+def _asked_at(p: Array, rates: Array) -> Array:
+    """The largest rate, of (n_views, n_series, n_bars), that a view asked apart is at most."""
+    at: Array = np.where(_at_most(p, rates), rates, 0.0).max(axis=0, initial=0.0)
+    return at
 
 
 def _at_most(p: Array, rate: Array) -> Flags:

@@ -23,7 +23,7 @@ ENSEMBLE = ("market", "pump", "knn", "kmeans", "gmm")
 
 # Of minutes, a pump is odd only against the week before: the last hour has no trade to compare
 # with. The view for it stands apart from the five and takes a tenth of the budget.
-ENSEMBLE_OF_SHORT = (*ENSEMBLE, "surge")
+ENSEMBLE_OF_SHORT = (*ENSEMBLE, "surge", "swing")
 
 # Names that stand for several in TREMOR_DETECTORS. Each candle by itself, and the last hour of
 # minutes sliding by one: light enough for a stream, and weaker than the five.

@@ -239,6 +239,7 @@ _FEATURES = (
     "simple_return_z",
     "macro_volatility",
     "macro_range",
+    "macro_reach",
     "macro_volume",
     "return_vector",
     "gap_vector",
