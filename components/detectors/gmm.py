@@ -78,8 +78,9 @@ class GaussianMixtureSurprise:
     def score_each(self, parameters: Array, learned: Learned, span: Span) -> Array:
         """Surprises under each series' own mixture."""
         n, k, d = len(parameters), self.n_components, len(VECTOR_FEATURES)
-        means, factors, constants = np.split(parameters, [k * d, k * (d + d * d)], axis=1)
-        mixtures = means.reshape(n, k, d), factors.reshape(n, k, d, d), constants.reshape(n, k)
+        parts = np.split(parameters, [k * d, k * (d + d * d)], axis=1)
+        means, factors, constants = map(np.ascontiguousarray, parts)
+        mixtures = means.reshape(n, k, d), factors.reshape(n, k, d, d), constants
         scores = np.full(learned.new.shape[:2], np.nan)
         _score_each(learned.new, mixtures, span.first, span.last, scores)
         return scores
