@@ -572,7 +572,12 @@ def warm() -> None:
     """Compile every feature, scan and model's score, so that an image holds them ready."""
     ensemble = Ensemble(tuple(name for name in DETECTORS if not _needs_training(name)), 4)
     panel = CandlePanel(("A",), np.full((1, 1), NEVER), np.full((1, 1, len(FIELDS)), np.nan))
-    ensemble.run(ensemble.start(1), panel, np.full(1, 0.01))
+    for is_read in (False, True):
+        # A snapshot that was read cannot be written to: to the compiler another kind of array.
+        state = ensemble.start(1)
+        for a in state.values():
+            a.flags.writeable = not is_read
+        ensemble.run(state, panel, np.full(1, 0.01))
     features = AllFeatures()
     features.run(features.start(1), panel)
     for name, detector in DETECTORS.items():
