@@ -1,0 +1,112 @@
+"""The second stage: a shard of instruments judged as one panel, each with its own carried state.
+
+Pure: Spark's processor hands over what its state store holds, and stores what comes back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from components.carried import Snapshot, State
+from components.ensemble import Judged
+from components.features.channels import VECTOR
+from components.panels import pack
+from components.spark_job.columns import JUDGED
+from components.state_rows import from_rows, to_rows
+from components.streaming.judge import StreamJudge
+from components.verdicts import verdict_rows
+
+# What is said of an instrument whose sent state is older than what was judged meanwhile.
+OUTRUN = "outrun"
+
+UNSAID = ("interval", "judge", "known_at")
+
+
+@dataclass(frozen=True)
+class JudgeStage:
+    """Judges the bars of some instruments; ``is_idle`` passes them on unjudged, to measure."""
+
+    judge: StreamJudge
+    is_idle: bool = False
+
+    def take(
+        self, held: Mapping[str, bytes | None], rows: pd.DataFrame
+    ) -> tuple[dict[str, bytes], pd.DataFrame]:
+        """Judge bars in order.
+
+        Parameters
+        ----------
+        held : Mapping
+            The carried state of each instrument of ``rows``; None before its first bar.
+        rows : DataFrame
+            In the columns ORDERED; a row with a ``state`` puts that in place of the held one.
+
+        Returns
+        -------
+        dict, DataFrame
+            The new states; what was found, in the columns JUDGED.
+        """
+        is_state = rows["state"].notna().to_numpy()
+        sent, rows = rows[is_state], rows[~is_state]
+        held, outrun = _replaced(held, dict(zip(sent["symbol"], sent["state"], strict=True)))
+        after = {s: held[s] for s in sent["symbol"].unique() if held[s] is not None}
+        if not len(rows):
+            return after, outrun
+        if self.is_idle:
+            return {}, rows.assign(verdict="undecided").reindex(columns=list(JUDGED))
+        symbols = tuple(sorted(rows["symbol"].unique()))
+        before = self._before(symbols, held)
+        at = pd.Index(self.judge.symbols).get_indexer(pd.Index(symbols))
+        panel = pack(rows, symbols, self.judge.round_the_clock)
+        state, judged = self.judge.ensemble.run(before, panel, self.judge.rates[at])
+        after.update(zip(symbols, to_rows(Snapshot(symbols, state)), strict=True))
+        found = _found(judged, self.judge.interval, rows)
+        return after, pd.concat([outrun, found]) if len(outrun) else found
+
+    def _before(self, symbols: tuple[str, ...], held: Mapping[str, bytes | None]) -> State:
+        """The state of the instruments before their new bars."""
+        state = dict(self.judge.ensemble.start(len(symbols)))
+        known = tuple(s for s in symbols if held[s] is not None)
+        if known:
+            old = from_rows(known, [body for s in known if (body := held[s]) is not None])
+            at = pd.Index(symbols).get_indexer(pd.Index(known))
+            for name, a in old.state.items():
+                state[name] = a if len(known) == len(symbols) else _put(state[name], at, a)
+        return state
+
+
+def _put(whole: np.ndarray, at: np.ndarray, part: np.ndarray) -> np.ndarray:
+    whole = whole.astype(part.dtype)
+    whole[at] = part
+    return whole
+
+
+def _replaced(
+    held: Mapping[str, bytes | None], sent: Mapping[str, bytes]
+) -> tuple[dict[str, bytes | None], pd.DataFrame]:
+    """The states after those that were sent; a row for each that came too late to be put in."""
+    after, outrun = dict(held), []
+    for symbol, body in sent.items():
+        own = held[symbol]
+        if own is not None and _last_ts(body) != _last_ts(own):
+            outrun.append(symbol)
+        else:
+            after[symbol] = body
+    rows = pd.DataFrame({"symbol": outrun}).reindex(columns=list(JUDGED))
+    return after, rows.assign(verdict=OUTRUN)
+
+
+def _last_ts(body: bytes) -> np.datetime64:
+    return np.datetime64(from_rows(("",), [body]).state["last_ts"][0])
+
+
+def _found(judged: Judged, interval: str, rows: pd.DataFrame) -> pd.DataFrame:
+    said = verdict_rows(judged, "", interval, pd.NaT).drop(columns=list(UNSAID))
+    series, bars = np.nonzero(judged.panel.is_bar)
+    channels = dict(zip(VECTOR, judged.channels[:, series, bars], strict=True))
+    beside = [n for n in JUDGED if n not in said and n not in VECTOR]
+    # Both are ordered by instrument and bar.
+    own = rows.sort_values(["symbol", "ts"], kind="stable")[beside]
+    return said.assign(**channels, **{n: own[n].to_numpy() for n in beside})[list(JUDGED)]
