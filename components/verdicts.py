@@ -6,7 +6,7 @@ import pandas as pd
 
 from components.ensemble import Judged
 from components.features.channels import VECTOR
-from components.panels import CandlePanel
+from components.panels import CandlePanel, Flags
 
 
 def verdict_rows(judged: Judged, judge: str, interval: str, known_at: pd.Timestamp) -> pd.DataFrame:
@@ -39,15 +39,23 @@ def verdict_rows(judged: Judged, judge: str, interval: str, known_at: pd.Timesta
 
 
 def score_rows(
-    judged: Judged, detectors: tuple[str, ...], interval: str, known_at: pd.Timestamp
+    judged: Judged,
+    detectors: tuple[str, ...],
+    interval: str,
+    known_at: pd.Timestamp,
+    chosen: Flags | None = None,
 ) -> pd.DataFrame:
-    """The scores of a panel as rows of the ``scores`` table; bars without a score are absent."""
+    """The scores of a panel as rows of the ``scores`` table; bars without a score are absent.
+
+    Of all bars, or of those in ``chosen`` (n_series, n_bars).
+    """
     tables = []
     # A detector entered twice is one: its scores are kept once.
     for name in dict.fromkeys(detectors):
         seat = detectors.index(name)
         score, p, n = judged.score[seat], judged.p[seat], judged.n_reference[seat]
-        series, bars = np.nonzero(~np.isnan(score))
+        is_told = ~np.isnan(score) if chosen is None else ~np.isnan(score) & chosen
+        series, bars = np.nonzero(is_told)
         tables.append(
             pd.DataFrame(
                 {

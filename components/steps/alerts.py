@@ -17,12 +17,14 @@ Made = list[tuple[Alert, list[Incident]]]
 Quiet = list[tuple[Incident, str]]
 
 
-def market_alerts(parts: Parts, as_of: pd.Timestamp) -> tuple[Made, Quiet]:
+def market_alerts(
+    parts: Parts, as_of: pd.Timestamp, *, has_corrections: bool = True
+) -> tuple[Made, Quiet]:
     """One alert for the anomalies of each bar, one for its corrections, and what stays quiet.
 
     On a market-wide bar the instruments of that market make one alert of their own.
     """
-    rows, wide = news(parts, as_of)
+    rows, wide = news(parts, as_of, has_corrections=has_corrections)
     loud = rows[rows["fate"] == TOLD]
     still = rows[rows["fate"] != TOLD]
     tellers = still["teller"].where(still["fate"] == CONTINUED, "")

@@ -293,7 +293,7 @@ def refine_parsed(parts: Parts, read: Sorted, beside: Executor | None = None) ->
     none = pd.DataFrame()
     if not parsed or parts.is_measured:
         return Refined(none, none, none, objects, measure_rows(parts, parsed))
-    stored = _stored(parts, [reply.request for reply, _ in parsed])
+    stored = stored_candles(parts, [reply.request for reply, _ in parsed])
     candles, actions, quarantine = checks.apply(parsed, stored, parts.calendars)
     if beside is None:
         parts.lake.put_candles(candles)
@@ -302,7 +302,7 @@ def refine_parsed(parts: Parts, read: Sorted, beside: Executor | None = None) ->
     return Refined(candles, actions, quarantine, objects, none, written)
 
 
-def _stored(parts: Parts, requests: list[CandleRequest]) -> pd.DataFrame:
+def stored_candles(parts: Parts, requests: list[CandleRequest]) -> pd.DataFrame:
     """The candles of the span asked for, and of each instrument the last ones before it."""
     interval, as_of = parts.watch.interval, requests[0].as_of
     step, since = length(interval), min(request.since for request in requests)

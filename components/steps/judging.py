@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from components.carried import Snapshot
+from components.carried import Snapshot, State
 from components.ensemble import Judged
 from components.panels import Array, pack
 from components.sessions import ALWAYS_OPEN
@@ -55,7 +55,7 @@ def recall(parts: Parts, as_of: pd.Timestamp) -> tuple[Snapshot, Iterator[Piece]
     found = latest_ledger(parts, as_of - pd.Timedelta(seconds=1), symbols)
     if found is None:
         ledger = with_groups(blank_ledger(symbols), symbols)
-        return ledger, _rebuilds(parts, ledger, symbols, as_of)
+        return ledger, rebuilds(parts, ledger, symbols, as_of)
     at, carried, known = found
     carried = with_groups(carried, symbols)
     new = regular(parts.warehouse.changed_since(at, as_of, list(symbols), interval))
@@ -95,16 +95,17 @@ def _pieces(
             alike = tuple(s for s in symbols if counts[s] == n_bars)
             own = candles[candles["symbol"].isin(alike)]
             yield _piece(parts, group, alike, own, as_of, after=last[list(alike)])
-    yield from _rebuilds(parts, ledger, restart, as_of)
+    yield from rebuilds(parts, ledger, restart, as_of)
 
 
 def _group_map(ledger: Snapshot) -> dict[str, int]:
     return dict(zip(ledger.symbols, ledger.state["group"].tolist(), strict=True))
 
 
-def _rebuilds(
+def rebuilds(
     parts: Parts, ledger: Snapshot, symbols: tuple[str, ...], as_of: pd.Timestamp
 ) -> Iterator[Piece]:
+    """The whole past of instruments, as known at ``as_of``, group by group."""
     groups = _groups_of(ledger, symbols)
     for group, members in parts.progress(groups.items(), len(groups), "judging from the first bar"):
         rows = parts.warehouse.read(
@@ -135,25 +136,33 @@ def judge(parts: Parts, carried: Snapshot, piece: Piece) -> tuple[Snapshot, Judg
     old = None if piece.from_start else read_group(parts, carried, piece.group)
     if old is None:
         before = Snapshot(piece.symbols, parts.ensemble.start(len(piece.symbols)))
-        counted = blank_ledger(piece.symbols)
+        counts_before = blank_ledger(piece.symbols)
     else:
-        before, counted = old.take(piece.symbols), carried.take(piece.symbols)
+        before = old.take(piece.symbols)
+        counts_before = carried.take(piece.symbols)
+    state, judged = judge_piece(parts, before, piece)
+    carried = write_group(parts, carried, piece.group, Snapshot(piece.symbols, state), piece.as_of)
+    counts = {**counted(counts_before, judged), **{k: state[k] for k in ("last_ts", "n_bars")}}
+    return updated(carried, Snapshot(piece.symbols, counts)), judged
+
+
+def judge_piece(parts: Parts, before: Snapshot, piece: Piece) -> tuple[State, Judged]:
+    """Judge a piece's bars behind a state of its instruments; give the state behind them."""
     panel = pack(piece.candles, piece.symbols, _round_the_clock(parts, piece.symbols))
     state, judged = parts.ensemble.run(before.state, panel, piece.rates)
     if judged.seen is not None:
         seen = judged.seen.bins.sum(axis=0)
         known = parts.run.model_bins
         parts.run.model_bins = seen if known is None else known + seen
-    carried = write_group(parts, carried, piece.group, Snapshot(piece.symbols, state), piece.as_of)
-    counts = {**_counted(counted, judged), **{k: state[k] for k in ("last_ts", "n_bars")}}
-    return updated(carried, Snapshot(piece.symbols, counts)), judged
+    return state, judged
 
 
 def _round_the_clock(parts: Parts, symbols: tuple[str, ...]) -> list[str]:
     return [symbol for symbol in symbols if parts.calendars.of(symbol) == ALWAYS_OPEN]
 
 
-def _counted(before: Snapshot, judged: Judged) -> dict[str, np.ndarray]:
+def counted(before: Snapshot, judged: Judged) -> dict[str, np.ndarray]:
+    """Decided bars and anomalies by year, those of a judgement added to those before."""
     series, bars = np.nonzero(~np.isnan(judged.agreed_p))
     years = judged.panel.ts[series, bars].astype("datetime64[Y]").astype(int)
     years = np.clip(years, 0, YEARS - 1)
@@ -163,23 +172,57 @@ def _counted(before: Snapshot, judged: Judged) -> dict[str, np.ndarray]:
     return {"decided": decided, "told": told}
 
 
-def record(parts: Parts, judged: Judged, as_of: pd.Timestamp) -> int:
-    """Keep scores, channels and verdicts; give the number of verdicts that are new."""
+@dataclass(frozen=True)
+class Rows:
+    """What was judged as rows of the tables that keep it."""
+
+    verdicts: pd.DataFrame
+    scores: pd.DataFrame
+    channels: pd.DataFrame
+    contributions: pd.DataFrame
+
+
+def rows_of(
+    parts: Parts,
+    judged: Judged,
+    when: "pd.Timestamp | pd.Series[pd.Timestamp]",
+    scored: Flags | None = None,
+) -> Rows:
+    """What was judged as rows; ``when`` it was, of all bars or by their ``ts``.
+
+    The views' scores are those of the bars in ``scored`` (n_series, n_bars), or of all.
+    """
     interval = parts.watch.interval
-    verdicts = verdict_rows(judged, parts.ensemble.name, interval, as_of)
-    scores = score_rows(judged, parts.ensemble.seats, interval, as_of)
-    channels = channel_rows(judged, interval, as_of)
-    contributions = contribution_rows(judged, interval, as_of)
+    as_of = when if isinstance(when, pd.Timestamp) else when.iloc[-1]
+    tables = [
+        verdict_rows(judged, parts.ensemble.name, interval, as_of),
+        score_rows(judged, parts.ensemble.seats, interval, as_of, scored),
+        channel_rows(judged, interval, as_of),
+        contribution_rows(judged, interval, as_of),
+    ]
+    if not isinstance(when, pd.Timestamp):
+        tables = [t.assign(known_at=t["ts"].map(when)) if len(t) else t for t in tables]
+    return Rows(*tables)
+
+
+def record_rows(parts: Parts, rows: Rows) -> int:
+    """Keep the rows of a judgement, all or none; give the number of verdicts that are new."""
     with parts.warehouse.transaction():
-        parts.warehouse.upsert(SCORES, scores)
-        parts.warehouse.upsert(CHANNELS, channels)
-        if len(contributions):
-            parts.warehouse.upsert(CONTRIBUTIONS, contributions)
-        n_new = parts.warehouse.upsert(VERDICTS, verdicts)
+        if len(rows.scores):
+            parts.warehouse.upsert(SCORES, rows.scores)
+        parts.warehouse.upsert(CHANNELS, rows.channels)
+        if len(rows.contributions):
+            parts.warehouse.upsert(CONTRIBUTIONS, rows.contributions)
+        n_new = parts.warehouse.upsert(VERDICTS, rows.verdicts)
     counts = parts.run.counts
-    counts["bars_judged"] = counts.get("bars_judged", 0) + len(verdicts)
+    counts["bars_judged"] = counts.get("bars_judged", 0) + len(rows.verdicts)
     counts["verdicts_new"] = counts.get("verdicts_new", 0) + n_new
     return n_new
+
+
+def record(parts: Parts, judged: Judged, as_of: pd.Timestamp) -> int:
+    """Keep scores, channels and verdicts; give the number of verdicts that are new."""
+    return record_rows(parts, rows_of(parts, judged, as_of))
 
 
 def keep(parts: Parts, carried: Snapshot, as_of: pd.Timestamp) -> None:

@@ -118,7 +118,9 @@ where b.verdict <> v.verdict
 """
 
 
-def news(parts: Parts, as_of: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame]:
+def news(
+    parts: Parts, as_of: pd.Timestamp, *, has_corrections: bool = True
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What is not noted yet, and the market-wide bars of the last weeks.
 
     The first has rows of ``verdicts`` with ``kind`` ("anomaly"; "market", whose symbol is its
@@ -139,7 +141,9 @@ def news(parts: Parts, as_of: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame]
     of_market = wide[wide["verdict"] == "anomaly"]
     sides = (_anomalies(parts, span, as_of), of_market)
     found = [_followed(parts, rows, span, as_of) for rows in sides]
-    return pd.concat([*found, _corrections(parts, span, as_of)], ignore_index=True), wide
+    if has_corrections:
+        found.append(_corrections(parts, span, as_of))
+    return pd.concat(found, ignore_index=True), wide
 
 
 def _anomalies(parts: Parts, span: dict[str, Any], as_of: pd.Timestamp) -> pd.DataFrame:

@@ -43,14 +43,21 @@ where a.kind in ('anomaly', 'market') and i.interval = %(interval)s and i.known_
 """
 
 
-def tell(parts: Parts, as_of: pd.Timestamp) -> tuple[Alert, ...]:
+def tell(
+    parts: Parts, as_of: pd.Timestamp, *, of_new_bars_alone: bool = False
+) -> tuple[Alert, ...]:
     """Make this run's alerts, keep them, and deliver whatever is still to be delivered.
+
+    ``of_new_bars_alone`` leaves out what a stream asks for now and then only: corrections, and
+    trouble with data and models.
 
     Alerts and the deliveries that they wait for are stored before anything is sent, and a
     delivery is noted after it was sent: a crash may repeat a message, never lose one.
     """
-    found, quiet = market_alerts(parts, as_of)
-    made = [*found, *troubles.alerts(parts, as_of), *model_trouble.alerts(parts, as_of)]
+    found, quiet = market_alerts(parts, as_of, has_corrections=not of_new_bars_alone)
+    made = list(found)
+    if not of_new_bars_alone:
+        made += [*troubles.alerts(parts, as_of), *model_trouble.alerts(parts, as_of)]
     alerts = tuple(alert for alert, _ in made)
     if parts.is_dry:
         for channel in parts.channels:
