@@ -3,21 +3,28 @@
 from components.features.channels import VECTOR
 from components.feeds.base import NUMBERS
 
-CANDLE = {"symbol": "string", "ts": "timestamp", **dict.fromkeys(NUMBERS, "double")}
+# What Spark's source says of a message.
+MESSAGE = ("topic", "partition", "offset", "timestamp", "key", "value")
 
-# A message of the topic: a candle with its calendar, or why it is none.
+BAR = {"symbol": "string", "ts": "timestamp"}
+CANDLE = {**BAR, **dict.fromkeys(NUMBERS, "double"), "known_at": "timestamp"}
+
+# A message: a candle, one that the driver has looked at and let pass (``is_passed``), a state that
+# the driver sends (``carried``), or none of these and the ``reason``.
 ARRIVED = {
     **CANDLE,
-    "known_at": "timestamp",
-    "offset": "long",
     "watch_list": "string",
+    "is_passed": "boolean",
+    "carried": "binary",
+    "topic": "string",
+    "partition": "int",
+    "offset": "long",
     "reason": "string",
-    "text": "string",
+    "message": "binary",
 }
 
-# What a market did at a bar, beside each member's candle.
+# What a market did at a bar, beside each member's candle: the columns of the table.
 MARKET = {
-    "watch_list": "string",
     "market_return": "double",
     "market_volume_ratio": "double",
     "market_n": "long",
@@ -26,19 +33,23 @@ MARKET = {
     "market_rate": "double",
     "market_verdict": "string",
 }
+OF_MARKET = dict(
+    zip(MARKET, ("return", "volume", "n_instruments", "z", "p", "rate", "verdict"), strict=True)
+)
 
-# A bar in order, with what it is held against; ``shard`` says who judges it. A row with a
-# ``state`` is no bar: that state takes the place of the instrument's own.
+# A bar in order, with what it is held against; ``shard`` says who judges it. One that
+# ``is_doubtful`` is not judged; a row with ``carried`` is no bar.
 ORDERED = {
     **CANDLE,
-    "known_at": "timestamp",
+    "watch_list": "string",
     "shard": "int",
     "split": "double",
     "steps": "long",
     "market": "double",
     "market_volume": "double",
+    "is_doubtful": "boolean",
+    "carried": "binary",
     **MARKET,
-    "state": "binary",
 }
 
 VERDICT = {
@@ -59,16 +70,19 @@ VERDICT = {
 }
 
 JUDGED = {
-    "symbol": "string",
-    "ts": "timestamp",
+    **BAR,
     "known_at": "timestamp",
     **VERDICT,
     **dict.fromkeys(VECTOR, "double"),
+    "watch_list": "string",
     **MARKET,
 }
 
 # A row of a micro-batch: what arrived (``kind`` "arrived"), or was judged ("judged").
 FOUND = {"kind": "string", **ARRIVED, **JUDGED}
+
+# Verdicts that are none: the bar waits for the driver; the state that was sent came too late.
+DOUBTFUL, OUTRUN = "doubtful", "outrun"
 
 
 def schema(columns: dict[str, str]) -> str:

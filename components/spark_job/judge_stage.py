@@ -13,13 +13,11 @@ from components.carried import Snapshot, State
 from components.ensemble import Judged
 from components.features.channels import VECTOR
 from components.panels import pack
-from components.spark_job.columns import JUDGED
+from components.spark_job.columns import DOUBTFUL, JUDGED, OUTRUN
+from components.spark_job.sent_state import opened_state
 from components.state_rows import from_rows, to_rows
 from components.streaming.judge import StreamJudge
 from components.verdicts import verdict_rows
-
-# What is said of an instrument whose sent state is older than what was judged meanwhile.
-OUTRUN = "outrun"
 
 UNSAID = ("interval", "judge", "known_at")
 
@@ -41,29 +39,39 @@ class JudgeStage:
         held : Mapping
             The carried state of each instrument of ``rows``; None before its first bar.
         rows : DataFrame
-            In the columns ORDERED; a row with a ``state`` puts that in place of the held one.
+            In the columns ORDERED; one with ``carried`` puts that in place of the held state.
 
         Returns
         -------
         dict, DataFrame
             The new states; what was found, in the columns JUDGED.
         """
-        is_state = rows["state"].notna().to_numpy()
-        sent, rows = rows[is_state], rows[~is_state]
-        held, outrun = _replaced(held, dict(zip(sent["symbol"], sent["state"], strict=True)))
-        after = {s: held[s] for s in sent["symbol"].unique() if held[s] is not None}
-        if not len(rows):
-            return after, outrun
+        is_state = rows["carried"].notna().to_numpy()
+        is_doubtful = rows["is_doubtful"].eq(True).to_numpy(dtype=bool)
+        doubtful = rows[is_doubtful].assign(verdict=DOUBTFUL).reindex(columns=list(JUDGED))
+        sent, rows = rows[is_state], rows[~is_state & ~is_doubtful]
+        held, replaced, outrun = _replaced(held, sent)
+        after, said = {s: held[s] for s in replaced}, [doubtful, outrun]
+        if len(rows):
+            states, found = self._judged(held, rows)
+            after.update(states)
+            said.append(found)
+        filled = [each for each in said if len(each)]
+        found = pd.concat(filled) if len(filled) > 1 else (filled or [outrun])[0]
+        return {s: body for s, body in after.items() if body is not None}, found
+
+    def _judged(
+        self, held: Mapping[str, bytes | None], rows: pd.DataFrame
+    ) -> tuple[dict[str, bytes], pd.DataFrame]:
         if self.is_idle:
             return {}, rows.assign(verdict="undecided").reindex(columns=list(JUDGED))
         symbols = tuple(sorted(rows["symbol"].unique()))
-        before = self._before(symbols, held)
         at = pd.Index(self.judge.symbols).get_indexer(pd.Index(symbols))
         panel = pack(rows, symbols, self.judge.round_the_clock)
+        before = self._before(symbols, held)
         state, judged = self.judge.ensemble.run(before, panel, self.judge.rates[at])
-        after.update(zip(symbols, to_rows(Snapshot(symbols, state)), strict=True))
-        found = _found(judged, self.judge.interval, rows)
-        return after, pd.concat([outrun, found]) if len(outrun) else found
+        states = dict(zip(symbols, to_rows(Snapshot(symbols, state)), strict=True))
+        return states, _found(judged, self.judge.interval, rows)
 
     def _before(self, symbols: tuple[str, ...], held: Mapping[str, bytes | None]) -> State:
         """The state of the instruments before their new bars."""
@@ -84,18 +92,19 @@ def _put(whole: np.ndarray, at: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 
 def _replaced(
-    held: Mapping[str, bytes | None], sent: Mapping[str, bytes]
-) -> tuple[dict[str, bytes | None], pd.DataFrame]:
-    """The states after those that were sent; a row for each that came too late to be put in."""
-    after, outrun = dict(held), []
-    for symbol, body in sent.items():
-        own = held[symbol]
-        if own is not None and _last_ts(body) != _last_ts(own):
+    held: Mapping[str, bytes | None], sent: pd.DataFrame
+) -> tuple[dict[str, bytes | None], list[str], pd.DataFrame]:
+    """The states with those that were sent in place; a row for each that came too late for it."""
+    after, replaced, outrun = dict(held), [], []
+    for symbol, message in sent[["symbol", "carried"]].itertuples(index=False):
+        own, body = held[symbol], opened_state(bytes(message))
+        if own is not None and _last_ts(body) < _last_ts(own):
             outrun.append(symbol)
         else:
             after[symbol] = body
-    rows = pd.DataFrame({"symbol": outrun}).reindex(columns=list(JUDGED))
-    return after, rows.assign(verdict=OUTRUN)
+            replaced.append(symbol)
+    said = sent[sent["symbol"].isin(outrun)].assign(verdict=OUTRUN)
+    return after, replaced, said.reindex(columns=list(JUDGED))
 
 
 def _last_ts(body: bytes) -> np.datetime64:

@@ -3,27 +3,23 @@
 Pure: Spark's processor hands over what its state store holds, and stores what comes back.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from components.carried import Snapshot, named, scoped
-from components.feeds.base import NUMBERS
 from components.gaps import with_steps
 from components.sessions import length
-from components.spark_job.columns import MARKET, ORDERED
-from components.state_rows import from_rows, to_rows
+from components.spark_job.columns import OF_MARKET, ORDERED
+from components.spark_job.market_state import Held, instants, numbered, stamps
+from components.spark_job.sent_state import opened_tail
+from components.spark_job.sieve import Sieve
 from components.streaming.judge import StreamJudge
-from components.streaming.market_scan import MarketState, beside, start_scan
-from components.streaming.ordering import NEVER, Ordering, Pending
+from components.streaming.market_scan import MarketState, beside
+from components.streaming.ordering import NEVER, Ordering
 
 # When a bar is overdue Spark's watermark says, and not the newest candle.
 FOREVER = 1 << 62
-
-KEPT = [*NUMBERS, "known_at"]
-
-OF_MARKET = dict(zip(MARKET, ("", "return", "volume", "n_instruments", "z", "p", "rate", "verdict"), strict=True))  # noqa: E501
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class MarketStage:
     n_shards: int
 
     def take(
-        self, name: str, held: bytes | None, rows: pd.DataFrame, watermark: int
+        self, name: str, body: bytes | None, rows: pd.DataFrame, watermark: int
     ) -> tuple[bytes, pd.DataFrame, int | None]:
         """Add candles, and give the bars that are due.
 
@@ -48,10 +44,10 @@ class MarketStage:
         ----------
         name : str
             The calendar.
-        held : bytes, optional
+        body : bytes, optional
             What the last call gave first; None before the first.
         rows : DataFrame
-            symbol, ts (UTC), ``offset``, NUMBERS and ``known_at``, in any order.
+            In the columns ARRIVED, in any order, none of them refused.
         watermark : int
             Up to which open nothing more is waited for, microseconds since 1970.
 
@@ -61,86 +57,70 @@ class MarketStage:
             What to hold; the bars in the columns ORDERED; the open of the oldest that waits.
         """
         members = self.judge.members[name]
-        pending, market = self.start(name) if held is None else opened(held)
-        ordering = Ordering(len(members), length(self.judge.interval).value // 1000, FOREVER)
-        fresh = _numbered(rows, members)
-        pending, released = ordering.take(pending, fresh, overdue=max(watermark, NEVER))
-        market, bars = self._beside(name, market, released.rows)
+        held = Held.blank(len(members)) if body is None else Held.read(body)
+        said: list[pd.DataFrame] = []
+        if len(rows):
+            is_state = rows["carried"].notna()
+            held, passed_on = self._replaced(held, members, rows[is_state])
+            held, rows, doubtful = self._sieved(held, members, rows[~is_state])
+            said = [self._placed(name, each) for each in (passed_on, doubtful) if len(each)]
+        step = length(self.judge.interval).value // 1000
+        ordering = Ordering(len(members), step, FOREVER)
+        fresh = numbered(rows, members)
+        pending, released = ordering.take(held.pending, fresh, overdue=max(watermark, NEVER))
+        market = held.market
+        if len(released.rows):
+            market, bars = self._beside(name, market, released.rows)
+            said.append(self._placed(name, bars))
         waits = pending.rows["ts"]
-        return closed(pending, market), bars, int(waits.iloc[0]) if len(waits) else None
+        held = replace(held, pending=pending, market=market)
+        bars = pd.concat(said) if len(said) > 1 else said[0] if said else pd.DataFrame()
+        return held.body(), bars, int(waits.iloc[0]) if len(waits) else None
 
-    def start(self, name: str) -> tuple[Pending, MarketState]:
-        """The state before the first candle."""
-        return Pending(_numbered(pd.DataFrame(), ())), start_scan(len(self.judge.members[name]))
+    def _sieved(
+        self, held: Held, members: tuple[str, ...], rows: pd.DataFrame
+    ) -> tuple[Held, pd.DataFrame, pd.DataFrame]:
+        """The rows that are judged, and those that the driver has to look at."""
+        sieve = Sieve(self.judge.calendars, self.judge.interval, members)
+        rows = rows.sort_values(["ts", "offset"], kind="stable")
+        close = held.market.fields[:, -1, 0]
+        is_good, is_doubtful, n_idle = sieve.sieved(rows, close, held.n_idle)
+        doubtful = rows[is_doubtful].assign(is_doubtful=True)
+        return replace(held, n_idle=n_idle), rows[is_good], doubtful
+
+    def _replaced(
+        self, held: Held, members: tuple[str, ...], sent: pd.DataFrame
+    ) -> tuple[Held, pd.DataFrame]:
+        """The last bars of instruments that were judged again, in place of those held."""
+        if not len(sent):
+            return held, sent
+        ts, fields = held.market.ts.copy(), held.market.fields.copy()
+        at = pd.Index(members).get_indexer(pd.Index(sent["symbol"]))
+        for i, body in zip(at, sent["carried"], strict=True):
+            ts[i], fields[i] = opened_tail(bytes(body))
+        return replace(held, market=replace(held.market, ts=ts, fields=fields)), sent
 
     def _beside(
         self, name: str, state: MarketState, rows: pd.DataFrame
     ) -> tuple[MarketState, pd.DataFrame]:
-        if not len(rows):
-            return state, pd.DataFrame(columns=list(ORDERED))
-        members = self.judge.members[name]
+        members, judge = self.judge.members[name], self.judge
         last = pd.DatetimeIndex(state.ts[:, -1], tz="UTC").as_unit("us")
         rows = rows.assign(
-            symbol=np.array(members, dtype=object)[rows["member"]],
-            ts=_instants(rows["ts"]),
-            known_at=_instants(rows["known_at"]),
+            symbol=np.array(members, dtype=object)[rows["member"].to_numpy()],
+            ts=instants(rows["ts"]),
+            known_at=instants(rows["known_at"]),
             split=1.0,
         )
-        judge = self.judge
-        rows = with_steps(
-            judge.calendars, judge.interval, rows, pd.Series(last, index=list(members))
-        )
+        after = pd.Series(last, index=list(members))
+        rows = with_steps(judge.calendars, judge.interval, rows, after)
         state, found = judge.market(name, state, rows)
         rows = beside(rows, found)
-        own = found.rename(columns={v: k for k, v in OF_MARKET.items() if v})
-        rows = rows.merge(own.drop(columns="steps"), how="left", on="ts")
-        at = pd.Index(judge.symbols).get_indexer(pd.Index(rows["symbol"]))
-        rows = rows.assign(watch_list=name, shard=at % self.n_shards, state=None)
-        return state, rows[list(ORDERED)]
+        own = found.rename(columns={v: k for k, v in OF_MARKET.items()}).drop(columns="steps")
+        place = pd.Index(stamps(own["ts"])).get_indexer(pd.Index(stamps(rows["ts"])))
+        own = own.drop(columns="ts").reset_index(drop=True).reindex(place)
+        return state, rows.assign(**{n: own[n].to_numpy() for n in own})
 
-
-def _instants(us: "pd.Series[int]") -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(us.to_numpy(dtype=np.int64).view("M8[us]"), tz="UTC")
-
-
-def _numbered(rows: pd.DataFrame, members: tuple[str, ...]) -> pd.DataFrame:
-    """The rows of members as numbers: member, ts, KEPT; the last said comes last."""
-    if not len(rows):
-        none = np.empty(0)
-        return pd.DataFrame(
-            {
-                "member": none.astype(np.int64),
-                "ts": none.astype(np.int64),
-                **dict.fromkeys(NUMBERS, none),
-                "known_at": none.astype(np.int64),
-            }
-        )
-    rows = rows.sort_values(["ts", "offset"], kind="stable")
-    at = pd.Index(members).get_indexer(pd.Index(rows["symbol"]))
-    us = {name: pd.DatetimeIndex(rows[name]).as_unit("us").asi8 for name in ("ts", "known_at")}
-    table = pd.DataFrame({"member": at, "ts": us["ts"], **{n: rows[n].to_numpy() for n in NUMBERS}})
-    return table.assign(known_at=us["known_at"])[at >= 0]
-
-
-def closed(pending: Pending, market: MarketState) -> bytes:
-    """Both states as one value."""
-    rows = {name: pending.rows[name].to_numpy()[None] for name in pending.rows}
-    state = {
-        **named(rows, "rows"),
-        "newest": np.array([pending.newest]),
-        "released": np.array([pending.released]),
-        "ts": market.ts[None],
-        "fields": market.fields[None],
-        "last": np.array([market.last], dtype="M8[us]"),
-        **named(market.judge, "judge"),
-    }
-    return to_rows(Snapshot(("",), state))[0]
-
-
-def opened(held: bytes) -> tuple[Pending, MarketState]:
-    """Read ``closed`` back."""
-    state = from_rows(("",), [held]).state
-    rows = pd.DataFrame({name: a[0] for name, a in scoped(state, "rows").items()})
-    pending = Pending(rows, int(state["newest"][0]), int(state["released"][0]))
-    judge = scoped(state, "judge")
-    return pending, MarketState(state["ts"][0], state["fields"][0], state["last"][0], judge)
+    def _placed(self, name: str, rows: pd.DataFrame) -> pd.DataFrame:
+        at = pd.Index(self.judge.symbols).get_indexer(pd.Index(rows["symbol"]))
+        rows = rows.assign(watch_list=name, shard=at % self.n_shards)
+        return rows.reindex(columns=list(ORDERED))

@@ -1,6 +1,6 @@
 """Spark's side of the two stages: their state lies in Spark's state store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -34,7 +34,7 @@ class MarketProcessor(StatefulProcessor):
         timerValues: Any,  # noqa: N803
     ) -> Iterator[pd.DataFrame]:
         """Candles of the calendar, each micro-batch's all together."""
-        came = _utc(pd.concat(list(rows), ignore_index=True))
+        came = utc(pd.concat(list(rows), ignore_index=True))
         yield from self._taken(key[0], came, timerValues)
 
     def handleExpiredTimer(  # noqa: N802 - Spark's name
@@ -59,7 +59,7 @@ class MarketProcessor(StatefulProcessor):
         if waits is not None:
             self._handle.registerTimer(-(-waits // 1000))
         if len(bars):
-            yield _naive(bars)
+            yield naive(bars)
 
 
 class JudgeProcessor(StatefulProcessor):
@@ -84,13 +84,13 @@ class JudgeProcessor(StatefulProcessor):
         timerValues: Any,  # noqa: ARG002, N803
     ) -> Iterator[pd.DataFrame]:
         """Bars in order, each micro-batch's all together."""
-        came = _utc(pd.concat(list(rows), ignore_index=True))
+        came = utc(pd.concat(list(rows), ignore_index=True))
         held = {s: self._value(s) for s in came["symbol"].unique()}
         after, found = self._stage.take(held, came)
         for symbol, body in after.items():
             self._held.updateValue((symbol,), (body,))
         if len(found):
-            yield _naive(found)
+            yield naive(found)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -102,12 +102,13 @@ class JudgeProcessor(StatefulProcessor):
         return bytes(found[0]) if found else None
 
 
-def _utc(rows: pd.DataFrame) -> pd.DataFrame:
+def utc(rows: pd.DataFrame, times: Sequence[str] = TIMES) -> pd.DataFrame:
     """Spark's times are the session's, which is UTC, and say so nowhere."""
-    times = {n: pd.DatetimeIndex(rows[n]).as_unit("us").tz_localize("UTC") for n in TIMES}
-    return rows.assign(**times)
+    said = {n: pd.DatetimeIndex(rows[n]).as_unit("us").tz_localize("UTC") for n in times}
+    return rows.assign(**said)
 
 
-def _naive(rows: pd.DataFrame) -> pd.DataFrame:
-    times = {n: pd.DatetimeIndex(pd.to_datetime(rows[n], utc=True)).tz_localize(None) for n in TIMES}
-    return rows.assign(**times)
+def naive(rows: pd.DataFrame, times: Sequence[str] = TIMES) -> pd.DataFrame:
+    """The same back."""
+    said = {n: pd.DatetimeIndex(rows[n]).tz_localize(None) for n in times}
+    return rows.assign(**said)
