@@ -8,7 +8,7 @@ import pandas as pd
 
 from components.carried import Snapshot, State
 from components.ensemble import Judged
-from components.panels import Array, pack
+from components.panels import Array, Flags, pack
 from components.sessions import ALWAYS_OPEN
 from components.steps.bars import judged_bars
 from components.steps.carrying import (
