@@ -37,8 +37,8 @@ OF_MARKET = dict(
     zip(MARKET, ("return", "volume", "n_instruments", "z", "p", "rate", "verdict"), strict=True)
 )
 
-# A bar in order, with what it is held against; ``shard`` says who judges it. One that
-# ``is_doubtful`` is not judged; a row with ``carried`` is no bar.
+# A bar in order, with what it is held against; ``shard`` says who judges it. One with a ``mark``
+# is not judged; a row with ``carried`` is no bar.
 ORDERED = {
     **CANDLE,
     "watch_list": "string",
@@ -47,7 +47,7 @@ ORDERED = {
     "steps": "long",
     "market": "double",
     "market_volume": "double",
-    "is_doubtful": "boolean",
+    "mark": "string",
     "carried": "binary",
     **MARKET,
 }
@@ -69,10 +69,11 @@ VERDICT = {
     "residual_p": "double",
 }
 
+# ``beside`` holds the scores and contributions of an unusual bar, as JSON.
 JUDGED = {
-    **BAR,
-    "known_at": "timestamp",
+    **CANDLE,
     **VERDICT,
+    "beside": "string",
     **dict.fromkeys(VECTOR, "double"),
     "watch_list": "string",
     **MARKET,
@@ -81,8 +82,9 @@ JUDGED = {
 # A row of a micro-batch: what arrived (``kind`` "arrived"), or was judged ("judged").
 FOUND = {"kind": "string", **ARRIVED, **JUDGED}
 
-# Verdicts that are none: the bar waits for the driver; the state that was sent came too late.
-DOUBTFUL, OUTRUN = "doubtful", "outrun"
+# Verdicts that are none: the bar waits for the driver; the state that was sent came too late; how
+# far the watermark was, one millisecond before the row's ``ts``.
+DOUBTFUL, OUTRUN, WATERMARK = "doubtful", "outrun", "watermark"
 
 
 def schema(columns: dict[str, str]) -> str:

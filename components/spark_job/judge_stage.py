@@ -3,6 +3,7 @@
 Pure: Spark's processor hands over what its state store holds, and stores what comes back.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from components.carried import Snapshot, State
-from components.ensemble import Judged
+from components.ensemble import Ensemble, Judged
 from components.features.channels import VECTOR
 from components.panels import pack
-from components.spark_job.columns import DOUBTFUL, JUDGED, OUTRUN
+from components.spark_job.columns import JUDGED, OUTRUN
 from components.spark_job.sent_state import opened_state
 from components.state_rows import from_rows, to_rows
 from components.streaming.judge import StreamJudge
-from components.verdicts import verdict_rows
+from components.verdicts import contribution_rows, score_rows, verdict_rows
 
 UNSAID = ("interval", "judge", "known_at")
 
@@ -47,11 +48,12 @@ class JudgeStage:
             The new states; what was found, in the columns JUDGED.
         """
         is_state = rows["carried"].notna().to_numpy()
-        is_doubtful = rows["is_doubtful"].eq(True).to_numpy(dtype=bool)
-        doubtful = rows[is_doubtful].assign(verdict=DOUBTFUL).reindex(columns=list(JUDGED))
-        sent, rows = rows[is_state], rows[~is_state & ~is_doubtful]
+        is_marked = rows["mark"].notna().to_numpy()
+        marked = rows[is_marked]
+        marked = marked.assign(verdict=marked["mark"].to_numpy()).reindex(columns=list(JUDGED))
+        sent, rows = rows[is_state], rows[~is_state & ~is_marked]
         held, replaced, outrun = _replaced(held, sent)
-        after, said = {s: held[s] for s in replaced}, [doubtful, outrun]
+        after, said = {s: held[s] for s in replaced}, [marked, outrun]
         if len(rows):
             states, found = self._judged(held, rows)
             after.update(states)
@@ -71,7 +73,7 @@ class JudgeStage:
         before = self._before(symbols, held)
         state, judged = self.judge.ensemble.run(before, panel, self.judge.rates[at])
         states = dict(zip(symbols, to_rows(Snapshot(symbols, state)), strict=True))
-        return states, _found(judged, self.judge.interval, rows)
+        return states, _found(judged, self.judge.ensemble, self.judge.interval, rows)
 
     def _before(self, symbols: tuple[str, ...], held: Mapping[str, bytes | None]) -> State:
         """The state of the instruments before their new bars."""
@@ -111,11 +113,31 @@ def _last_ts(body: bytes) -> np.datetime64:
     return np.datetime64(from_rows(("",), [body]).state["last_ts"][0])
 
 
-def _found(judged: Judged, interval: str, rows: pd.DataFrame) -> pd.DataFrame:
+def _found(judged: Judged, ensemble: Ensemble, interval: str, rows: pd.DataFrame) -> pd.DataFrame:
     said = verdict_rows(judged, "", interval, pd.NaT).drop(columns=list(UNSAID))
     series, bars = np.nonzero(judged.panel.is_bar)
     channels = dict(zip(VECTOR, judged.channels[:, series, bars], strict=True))
-    beside = [n for n in JUDGED if n not in said and n not in VECTOR]
+    unusual = judged.is_anomaly[series, bars]
+    beside = np.full(len(said), None, dtype=object)
+    if unusual.any():
+        scores = score_rows(judged, ensemble.seats, interval, pd.NaT, judged.is_anomaly)
+        parts = contribution_rows(judged, interval, pd.NaT)
+        for i in np.flatnonzero(unusual):
+            bar = tuple(said.loc[i, ["symbol", "ts"]])
+            beside[i] = json.dumps([_of_bar(table, bar) for table in (scores, parts)])
+    copied = [n for n in JUDGED if n not in said and n not in VECTOR and n != "beside"]
     # Both are ordered by instrument and bar.
-    own = rows.sort_values(["symbol", "ts"], kind="stable")[beside]
-    return said.assign(**channels, **{n: own[n].to_numpy() for n in beside})[list(JUDGED)]
+    own = rows.sort_values(["symbol", "ts"], kind="stable")[copied]
+    said = said.assign(**channels, beside=beside, **{n: own[n].to_numpy() for n in own})
+    return said.assign(known_at=own["known_at"].to_numpy())[list(JUDGED)]
+
+
+def _of_bar(table: pd.DataFrame, bar: tuple[str, pd.Timestamp]) -> list[dict[str, object]]:
+    """The rows of one bar, without what names the bar."""
+    if not len(table):
+        return []
+    own = table[(table["symbol"] == bar[0]) & (table["ts"] == bar[1])]
+    rows: list[dict[str, object]] = own.drop(
+        columns=["symbol", "ts", *UNSAID], errors="ignore"
+    ).to_dict("records")
+    return rows

@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.gaps import with_steps
 from components.sessions import length
-from components.spark_job.columns import OF_MARKET, ORDERED
+from components.spark_job.columns import DOUBTFUL, OF_MARKET, ORDERED, WATERMARK
 from components.spark_job.market_state import Held, instants, numbered, stamps
 from components.spark_job.sent_state import opened_tail
 from components.spark_job.sieve import Sieve
@@ -64,6 +64,7 @@ class MarketStage:
             held, passed_on = self._replaced(held, members, rows[is_state])
             held, rows, doubtful = self._sieved(held, members, rows[~is_state])
             said = [self._placed(name, each) for each in (passed_on, doubtful) if len(each)]
+            said.append(_mark(name, watermark))
         step = length(self.judge.interval).value // 1000
         ordering = Ordering(len(members), step, FOREVER)
         fresh = numbered(rows, members)
@@ -85,7 +86,7 @@ class MarketStage:
         rows = rows.sort_values(["ts", "offset"], kind="stable")
         close = held.market.fields[:, -1, 0]
         is_good, is_doubtful, n_idle = sieve.sieved(rows, close, held.n_idle)
-        doubtful = rows[is_doubtful].assign(is_doubtful=True)
+        doubtful = rows[is_doubtful].assign(mark=DOUBTFUL)
         return replace(held, n_idle=n_idle), rows[is_good], doubtful
 
     def _replaced(
@@ -124,3 +125,10 @@ class MarketStage:
         at = pd.Index(self.judge.symbols).get_indexer(pd.Index(rows["symbol"]))
         rows = rows.assign(watch_list=name, shard=at % self.n_shards)
         return rows.reindex(columns=list(ORDERED))
+
+
+def _mark(name: str, watermark: int) -> pd.DataFrame:
+    """A row that tells the driver how far the watermark is; only behind it Spark lets it through."""
+    ts = pd.DatetimeIndex(np.array([watermark + 1000]).view("M8[us]"), tz="UTC")
+    row = {"symbol": [""], "ts": ts, "known_at": ts, "watch_list": [name], "shard": [0]}
+    return pd.DataFrame({**row, "mark": [WATERMARK]}).reindex(columns=list(ORDERED))

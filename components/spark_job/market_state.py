@@ -11,7 +11,7 @@ from components.feeds.base import NUMBERS
 from components.panels import Ints
 from components.state_rows import from_rows, to_rows
 from components.streaming.market_scan import MarketState, start_scan
-from components.streaming.ordering import NEVER, Pending
+from components.streaming.ordering import Pending
 
 WHOLE = ("member", "ts", "known_at")
 

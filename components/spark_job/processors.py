@@ -1,15 +1,29 @@
 """Spark's side of the two stages: their state lies in Spark's state store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 from pyspark.sql.streaming import StatefulProcessor, StatefulProcessorHandle
 
+from components.spark_job.arrivals import Reading
 from components.spark_job.judge_stage import JudgeStage
 from components.spark_job.market_stage import MarketStage
 
 TIMES = ("ts", "known_at")
+
+
+class Reader:
+    """Reads the messages of a partition, in their order."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def __call__(self, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """Rows in the columns ARRIVED."""
+        for messages in batches:
+            if len(messages):
+                yield naive(self._reading.read(utc(messages, ("timestamp",))))
 
 
 class MarketProcessor(StatefulProcessor):

@@ -1,6 +1,6 @@
 """The query: from the topics through both stages to the driver, all of it Spark's own work."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -12,7 +12,7 @@ from components.spark_job.arrivals import Reading
 from components.spark_job.columns import ARRIVED, FOUND, JUDGED, MESSAGE, ORDERED, schema
 from components.spark_job.judge_stage import JudgeStage
 from components.spark_job.market_stage import MarketStage
-from components.spark_job.processors import JudgeProcessor, MarketProcessor, naive, utc
+from components.spark_job.processors import JudgeProcessor, MarketProcessor, Reader
 from components.spark_job.start_state import Begun
 
 
@@ -59,11 +59,6 @@ def arrivals(spark: SparkSession, job: Job) -> DataFrame:
         {s: job.market.judge.calendars.of(s) for s in job.market.judge.symbols},
     )
 
-    def read(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        for messages in batches:
-            if len(messages):
-                yield naive(reading.read(utc(messages, ("timestamp",))), ("ts", "known_at"))
-
     messages = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", job.servers)
@@ -74,7 +69,7 @@ def arrivals(spark: SparkSession, job: Job) -> DataFrame:
         .options(**job.options)
         .load()
     )
-    return messages.select(*MESSAGE).mapInPandas(read, schema(ARRIVED))
+    return messages.select(*MESSAGE).mapInPandas(Reader(reading), schema(ARRIVED))
 
 
 def judgement(spark: SparkSession, job: Job, arrived: DataFrame, begun: Begun) -> DataFrame:
@@ -86,9 +81,9 @@ def judgement(spark: SparkSession, job: Job, arrived: DataFrame, begun: Begun) -
         outputStructType=schema(ORDERED),
         outputMode="append",
         timeMode="eventTime",
-        initialState=spark.createDataFrame(
-            begun.markets, "watch_list string, body binary"
-        ).groupBy("watch_list"),
+        initialState=spark.createDataFrame(begun.markets, "watch_list string, body binary").groupBy(
+            "watch_list"
+        ),
         eventTimeColumnName="ts",
     )
     return ordered.groupBy("shard").transformWithStateInPandas(

@@ -25,7 +25,7 @@ def begun_of(stream: Stream, n_shards: int) -> Begun:
     markets = []
     for name, market in state.markets.items():
         at = stream.released(name)
-        released = NEVER if at is None else int(at.as_unit("us").value)
+        released = NEVER if at is None else int(at.as_unit("us").asm8.astype(np.int64))
         markets.append((name, begun(released, market, judge.interval)))
     has_bars = ~np.isnat(state.judge["last_ts"])
     known = tuple(s for s, has in zip(judge.symbols, has_bars, strict=True) if has)
