@@ -1,5 +1,5 @@
 # What a newcomer types. Each target does its own set-up; the environment is .venv.
-.PHONY: help demo run models flows feast test lint audit image release bench lock clean
+.PHONY: help demo run models spark flows feast test lint audit image release bench lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -26,6 +26,9 @@ run: .venv/.local  ## The same job on Yahoo, or as .env says
 
 models: .venv/.models  ## What `train` needs beside: MLflow, Keras on JAX
 	@echo "ready: $(BIN)/python main.py train"
+
+spark: .venv/.spark  ## What the stream on a cluster needs beside: Spark
+	@echo "ready: $(BIN)/spark-submit --version"
 
 flows: .venv/flows/.made  ## The same job on Prefect's schedules: docs/FLOWS.md
 	@$(<D)/bin/python -m components.entrypoints.flows serve
@@ -80,13 +83,15 @@ lock: .venv/.dev  ## Resolve the pinned versions anew
 		$(LOCK_FLAGS) -o requirements-local.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra models \
 		-c requirements.txt $(LOCK_FLAGS) -o requirements-models.txt
-	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra models --extra dev \
-		-c requirements-models.txt $(LOCK_FLAGS) -o requirements-dev.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra models --extra spark \
+		-c requirements-models.txt $(LOCK_FLAGS) -o requirements-spark.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra models --extra spark \
+		--extra dev -c requirements-spark.txt $(LOCK_FLAGS) -o requirements-dev.txt
 	@sed -E '/^(fastapi|starlette|sqlalchemy|websockets)==/,/[^\\]$$/d' requirements-local.txt > .venv/.constraints
 	@printf 'sqlalchemy<2.1\nwebsockets<17\n' | $(BIN)/uv pip compile pyproject.toml \
 		--extra embedded --extra flows -c .venv/.constraints --overrides /dev/stdin \
 		$(LOCK_FLAGS) -o requirements-flows.txt
-	@sed -E '/^(pandas|tenacity)==/,/[^\\]$$/d' requirements-local.txt > .venv/.constraints
+	@sed -E '/^(pandas|prometheus-client|redis|tenacity)==/,/[^\\]$$/d' requirements-local.txt > .venv/.constraints
 	@$(BIN)/uv pip compile --group feast -c .venv/.constraints $(LOCK_FLAGS) \
 		-o requirements-feast.txt
 
@@ -112,14 +117,19 @@ clean:  ## Remove the environment and everything embedded
 	@$(PIP) install --require-hashes -r requirements-models.txt
 	@touch $@ .venv/.local
 
+.venv/.spark: .venv/.made requirements-spark.txt
+	@echo "installing what Spark needs (three minutes: it comes as source, half a gigabyte)"
+	@$(PIP) install --require-hashes -r requirements-spark.txt
+	@touch $@ .venv/.local .venv/.models
+
 # uv, by its own entry of the list, does the rest in a third of the time.
 .venv/.dev: .venv/.made requirements-dev.txt
-	@echo "installing what the tests need (about a minute)"
+	@echo "installing what the tests need (about two minutes)"
 	@awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements-dev.txt > .venv/.uv.txt
 	@$(PIP) install --require-hashes -r .venv/.uv.txt
 	@$(BIN)/uv pip install -q -p $(BIN)/python --require-hashes --compile-bytecode \
 		-r requirements-dev.txt
-	@touch $@ .venv/.local .venv/.models
+	@touch $@ .venv/.local .venv/.models .venv/.spark
 
 # Prefect, apart from the rest. Its scheduler fails on SQLAlchemy 2.1, and it bears no websockets
 # as new as massive asks for (and uses for streams alone).

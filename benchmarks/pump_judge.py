@@ -22,6 +22,7 @@ from components.evaluation.intake import admit
 from components.evaluation.told import with_market
 from components.panels import pack
 from components.records import CandleRequest, RawReply
+from components.refitted import refit_every
 from components.sessions import Calendars, length
 from components.settings import Settings
 from components.sources import vision
@@ -40,7 +41,8 @@ NAMES = ("ts", "open", "high", "low", "close", "volume")
 def shipped(alerts_per_week: float, interval: str = "1m") -> Ensemble:
     """The ensemble that a run has when only its interval and its budget are set."""
     chosen = Settings(_env_file=None, interval=interval, alerts_per_week=alerts_per_week)
-    ensemble = Ensemble(chosen.detectors, chosen.budget, chosen.quorum)
+    every = refit_every(interval)
+    ensemble = Ensemble(chosen.detectors, chosen.budget, chosen.quorum, refit_every=every)
     ensemble.require_resolvable(CALENDARS.bars_per_year("BTCUSDT", interval))
     return ensemble
 

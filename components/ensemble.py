@@ -27,12 +27,12 @@ from components.features.columns import Columns
 from components.heavy_tail import HeavyTail
 from components.model_files import to_files
 from components.panels import FIELDS, Array, CandlePanel, Flags, Ints
-from components.refitted import OwnPast, Refitted
+from components.refitted import YEAR, OwnPast, Refitted
 from components.trained import Trained
 from components.trained_seat import Seen, TrainedSeat
 
 # Counted up whenever the judgement's arithmetic changes: older snapshots are then rebuilt.
-ARITHMETIC = 3
+ARITHMETIC = 4
 
 # The stages' own numbers. The steps stack, so the early ones begin with few scores: theirs are
 # only compared with each other, and the last one decides.
@@ -108,12 +108,16 @@ class Ensemble:
     trained : Trained
         A trained model that judges beside the detectors, or alone where none is named. It
         abstains on the bars that its training saw.
+    refit_every : int
+        Bars between two fits of the detectors that learn from the instrument's own past:
+        ``refit_every`` (in refitted.py) of the bars' interval.
     """
 
     detectors: tuple[str, ...]
     alerts_per_year: float
     quorum: int = 2
     trained: Trained | None = None
+    refit_every: int = YEAR
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.detectors if name not in DETECTORS]
@@ -154,7 +158,7 @@ class Ensemble:
             ARITHMETIC,
             self.alerts_per_year,
             self.quorum,
-            (Channels(), CHANNEL, OwnPast(), VIEW, Poll(), VOTE, ALONE, REACH, KeptRate()),
+            (Channels(), CHANNEL, self._own_past, VIEW, Poll(), VOTE, ALONE, REACH, KeptRate()),
             [(name, DETECTORS[name], calibration_of(name)) for name in self.detectors],
         ]
         if self._apart is not None:
@@ -207,9 +211,9 @@ class Ensemble:
         for channel in self._ranked_channels:
             state.update(named(CHANNEL.start(n_series), f"p.{channel}"))
         if self._learners:
-            state.update(named(OwnPast().start(n_series), "past"))
+            state.update(named(self._own_past.start(n_series), "past"))
         for seat, detector in self._learners.items():
-            state.update(named(Refitted(detector).start(n_series), f"model.{seat}"))
+            state.update(named(self._refitted(detector).start(n_series), f"model.{seat}"))
         if self._seat:
             state.update(named(self._seat.start(n_series), "trained"))
         for seat, calibration in enumerate(self._calibrations):
@@ -332,7 +336,7 @@ class Ensemble:
         vector, past = np.empty((*panel.ts.shape, 0)), scoped(state, "past")
         if self._learners:
             vector = vectors(channelled.columns, panel.steps > 1)
-            after.update(named(OwnPast().run(past, vector), "past"))
+            after.update(named(self._own_past.run(past, vector), "past"))
         scores, ps, references = [], [], []
         for seat, (name, calibration) in enumerate(
             zip(self.seats, self._calibrations, strict=True)
@@ -340,7 +344,7 @@ class Ensemble:
             if seen and seat == len(self.detectors):
                 score = seen.score
             elif seat in self._learners:
-                learner, own = Refitted(self._learners[seat]), f"model.{seat}"
+                learner, own = self._refitted(self._learners[seat]), f"model.{seat}"
                 model, score = learner.run(scoped(state, own), past, vector, panel.symbols)
                 after.update(named(model, own))
             else:
@@ -412,6 +416,13 @@ class Ensemble:
         return TrainedSeat(self.trained) if self.trained else None
 
     @cached_property
+    def _own_past(self) -> OwnPast:
+        return OwnPast(every=self.refit_every)
+
+    def _refitted(self, detector: OwnHistoryDetector) -> Refitted:
+        return Refitted(detector, self._own_past)
+
+    @cached_property
     def _learners(self) -> dict[int, OwnHistoryDetector]:
         chosen = enumerate(DETECTORS[name] for name in self.detectors)
         return {seat: d for seat, d in chosen if isinstance(d, OwnHistoryDetector)}
@@ -466,11 +477,13 @@ class Ensemble:
         asked = set(_features(name))
         before = DETECTORS[name].min_bars - 1
         if seat in self._learners:
-            before = Channels().warm_up + OwnPast().first
+            before = Channels().warm_up + self._own_past.first
         elif any(f.endswith("_p") for f in asked):
             before = Channels().warm_up + CHANNEL.min_reference
         elif any(f.endswith("_z") for f in asked):
             before += Channels().warm_up
+        elif carried := [FEATURES[f].context for f in asked if FEATURES[f].kind == "carried"]:
+            before += max(carried)
         return before + calibration.min_reference
 
 

@@ -10,6 +10,7 @@ TremorError                what the user can mend: one line, exit code 2
         RateLimited        the provider asks for patience: worth another try, later
         SymbolNotFound     the provider knows no such instrument: not worth another try
         SourceFormatError  the reply is not in a shape that is known
+        FeedRefused        the venue does not stream to us; asking again does not help
     StoreError             the lake or the warehouse did not do what was asked
         LakeError
         WarehouseError
@@ -76,6 +77,10 @@ class SymbolNotFound(SourceError):
 
 class SourceFormatError(SourceError):
     """The reply is not in a shape that is known."""
+
+
+class FeedRefused(SourceError):
+    """The venue does not stream to us; asking again does not help."""
 
 
 class StoreError(TremorError):

@@ -24,12 +24,21 @@ SHORT_TOLD_WITHIN = pd.Timedelta(days=7)
 # is another event.
 CLEARLY_WORSE = 0.1
 
+# A window of an hour that moves by a minute holds one event for an hour, and votes flicker: bars
+# shorter than a day continue an incident for so long after its last unusual bar.
+GAP = pd.Timedelta(hours=1)
+
 TOLD, CONTINUED, SILENCED = "told", "continued", "silenced"
 
 
 def told_within(interval: str) -> pd.Timedelta:
     """How old a bar may be to be told: a month, and a week where bars are shorter than a day."""
     return SHORT_TOLD_WITHIN if is_intraday(interval) else TOLD_WITHIN
+
+
+def gap_of(interval: str) -> pd.Timedelta:
+    """How long after an unusual bar another continues its incident; 0: the next bar alone."""
+    return GAP if is_intraday(interval) else pd.Timedelta(0)
 
 
 @dataclass(frozen=True)

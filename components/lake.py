@@ -7,6 +7,7 @@ processed/candles/interval={interval}/symbol={symbol}/month={yyyy-mm}/{hash}.par
                                                          that are shorter than a day
 features/version={version}/interval={interval}/...       features: feature_files.py
 state/{fingerprint}/{stamp}.arrow, {stamp}/{part}.arrow   carried state, a cache
+stream/interval={interval}/date={yyyy-mm-dd}/{hash}.parquet      what a stream judged, a log
 runs/{run}/manifest.json, runs/{run}/report.html         what a run did
 runs/probe/...                                           written by ``doctor``
 
@@ -219,6 +220,18 @@ class Lake:
     def put_features(self, rows: pd.DataFrame) -> int:
         """Put rows of features among those of their months; give how many files changed."""
         return feature_files.put(self.objects, rows)
+
+    def put_stream_log(self, rows: pd.DataFrame) -> list[str]:
+        """Write candles with their verdicts, a file a day; the same rows give the same bytes."""
+        keys = []
+        day = rows["ts"].dt.strftime("%Y-%m-%d")
+        for (interval, date), own in rows.groupby([rows["interval"], day]):
+            sink = pa.BufferOutputStream()
+            table = pa.Table.from_pandas(own, preserve_index=False).replace_schema_metadata()
+            pq.write_table(table, sink, compression="zstd")
+            folder = f"stream/interval={segment(str(interval))}/date={date}"
+            keys.append(self._put_named(folder, sink.getvalue().to_pybytes()))
+        return keys
 
     def put_state(self, fingerprint: str, as_of: pd.Timestamp, body: bytes) -> None:
         """Keep the state carried behind ``as_of``."""

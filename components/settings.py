@@ -215,11 +215,17 @@ class Settings(BaseSettings):
     binance_api_url: str = Field(
         "", description="A gateway that stands for Binance's REST API. Unset: none."
     )
+    binance_stream_url: str = Field(
+        "", description="A gateway that stands for Binance's WebSocket streams. Unset: none."
+    )
     polygon_api_key: SecretStr = Field(
         SecretStr(""), description="The key of Massive's (Polygon's) REST API."
     )
     polygon_url: str = Field(
         "", description="A gateway that stands for Massive's REST API. Unset: none."
+    )
+    polygon_stream_url: str = Field(
+        "", description="A gateway that stands for Massive's WebSocket stream. Unset: none."
     )
     polygon_requests_per_minute: float = Field(
         5, gt=0, le=100_000, description="Requests that the plan allows; the free one has 5."
@@ -292,7 +298,9 @@ class Settings(BaseSettings):
         "yahoo_url",
         "binance_archive_url",
         "binance_api_url",
+        "binance_stream_url",
         "polygon_url",
+        "polygon_stream_url",
         "polygon_flat_url",
         "mlflow_url",
         "feast_url",

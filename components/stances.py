@@ -19,6 +19,13 @@ NAMES: Mapping[str, str] = {
     "lstm_autoencoder": "LSTM autoencoder",
     "mahalanobis": "Mahalanobis distance",
     "pca": "PCA",
+    "micro_return": "return",
+    "micro_log_return": "log return",
+    "micro_range": "bar range",
+    "micro_body": "body",
+    "macro_volatility": "volatility of 60 bars",
+    "macro_range": "largest range of 60 bars",
+    "macro_volume": "volume of 60 bars",
 }
 
 
@@ -30,7 +37,7 @@ def shown(name: str) -> str:
 
 
 # The other views leave a channel out that a bar does not have; these cannot.
-NEEDS_VOLUME = frozenset({"pump", "surge"})
+NEEDS_VOLUME = frozenset({"pump", "surge", "macro_volume"})
 
 
 def stances(

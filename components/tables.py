@@ -234,6 +234,10 @@ _FEATURES = (
     "range_z",
     "volume_z",
     "excursion_z",
+    "simple_return_z",
+    "macro_volatility",
+    "macro_range",
+    "macro_volume",
     "return_vector",
     "gap_vector",
     "body_vector",
@@ -369,6 +373,30 @@ LABELS = Table(
     ("alert_id", "symbol", "action", "made_at"),
 )
 
+# What a stream knows of each instrument just now: how many candles it judged since it began, the
+# last judged bar, how long after its close that was known, and the last unusual one; ``is_open`` is
+# 1 while its incident goes on.
+LIVE = Table(
+    "live",
+    {
+        "symbol": "text",
+        "interval": "text",
+        "ts": "timestamp",
+        "n_judged": "int",
+        "lag_s": "float",
+        "verdict": "text",
+        "level": "int",
+        "votes": "int",
+        "p": "float",
+        "unusual_ts": "timestamp",
+        "unusual_level": "int",
+        "is_open": "int",
+        "parameters": "text",
+        "updated_at": "timestamp",
+    },
+    ("symbol", "interval"),
+)
+
 RUNS = Table(
     "runs",
     {
@@ -402,6 +430,7 @@ TABLES = (
     INCIDENTS,
     DELIVERIES,
     LABELS,
+    LIVE,
     RUNS,
 )
 

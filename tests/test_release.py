@@ -147,6 +147,8 @@ def test_every_lock_file_has_hashes():
     for name in (
         "requirements.txt",
         "requirements-local.txt",
+        "requirements-models.txt",
+        "requirements-spark.txt",
         "requirements-dev.txt",
         "requirements-flows.txt",
     ):

@@ -16,7 +16,7 @@ from components.features.residual import MarketResidual
 from components.features.states import Regime, Staleness
 from components.market import LEAST_MEMBERS, judge_market
 from components.panels import FIELDS, CandlePanel
-from components.refitted import OwnPast, Refitted
+from components.refitted import OwnPast, Refitted, refit_every
 from tests import naive
 from tests.panels_made import candle_panel
 
@@ -260,18 +260,53 @@ def test_yearly_fits_in_pieces_equal_the_whole(name, edges):
     assert np.isfinite(whole[1, 65:]).all()
 
 
+def fits(past, symbol, start, stop):
+    """The counts of vectors in (start, stop) at which a model is fitted."""
+    found, at = [], np.array([start])
+    while (at := past.next_fit((symbol,), at))[0] < stop:
+        found.append(int(at[0]))
+    return found
+
+
 def test_models_are_fitted_once_a_year_on_a_day_of_the_instruments_own():
     """Ten thousand instruments do not learn on the same day, and none has seen its bar."""
     past = OwnPast()
     for symbol in ("AAA", "BBB", "CCC"):
-        fits = past.fits_within(symbol, 0, 3000)
-        assert fits[0] == 120
-        assert 250 <= fits[1] < 500
-        assert (np.diff(fits[1:]) == 250).all()
-        assert [past.last_fit(symbol, n) for n in fits] == fits
-        assert past.last_fit(symbol, fits[3] + 100) == fits[3]
-    days = {past.fits_within(f"S{i}", 500, 751)[0] for i in range(200)}
-    assert len(days) > 100
+        found = fits(past, symbol, 0, 3000)
+        assert found[0] == 120
+        assert 250 <= found[1] < 500
+        assert (np.diff(found[1:]) == 250).all()
+    days = past.next_fit([f"S{i}" for i in range(200)], np.full(200, 500))
+    assert len(set(days)) > 100
+    assert days.max() <= 750
+
+
+def test_models_of_minutes_are_fitted_once_a_day():
+    """Every 250 minutes while they know little, then once a day at a minute of their own."""
+    past = OwnPast(every=refit_every("1m"))
+    for symbol in ("AAA", "BBB", "CCC"):
+        found = np.array(fits(past, symbol, 0, 9000))
+        settled = found[found >= 1440]
+        early = found[1:][found[1:] < settled[0]]
+        assert found[0] == 120
+        assert (np.diff(early) == 250).all() or len(early) < 2
+        assert (np.diff(found) <= 1440).all()
+        assert (np.diff(found[found >= 2880]) == 1440).all()
+    assert [refit_every(each) for each in ("1d", "1h", "5m", "1m")] == [250, 250, 288, 1440]
+
+
+@settings(deadline=None)
+@given(n=st.integers(0, 9000), every=st.sampled_from([60, 250, 288, 1440]), name=st.text())
+def test_the_last_fit_is_the_one_that_came_next(n, every, name):
+    """Going from fit to fit and asking back agree: a restored state has the same model."""
+    past = OwnPast(every=every)
+    after = past.next_fit((name,), np.array([n]))
+    assert after > n
+    assert past.last_fit((name,), after) == after
+    assert past.last_fit((name,), after - 1) == past.last_fit((name,), np.array([n])) <= n
+    if n >= 500:
+        assert after - n <= every
+        assert n - past.last_fit((name,), np.array([n])) < max(every, 250)
 
 
 def test_a_market_wide_day_is_found_in_the_medians():

@@ -12,7 +12,13 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 from components.detectors import DETECTORS, sampling
-from components.detectors.base import OwnHistoryDetector, TrainableDetector, vectors_of
+from components.detectors.base import (
+    Learned,
+    OwnHistoryDetector,
+    Span,
+    TrainableDetector,
+    vectors_of,
+)
 from components.detectors.gmm import COVARIANCE_TYPES, GaussianMixtureSurprise
 from components.detectors.isolation_forest import IsolationForestDepth
 from components.detectors.kmeans import KMeansDistance
@@ -25,7 +31,8 @@ TRAINABLE = ("gmm", "isolation_forest", "kmeans", "lstm_autoencoder", "mahalanob
 N_SERIES, N_BARS, N_FEATURES = 3, 220, 4
 
 every_trainable = pytest.mark.parametrize("name", TRAINABLE)
-every_own = pytest.mark.parametrize("name", ["mahalanobis", "pca"])
+OWN = [name for name, d in DETECTORS.items() if isinstance(d, OwnHistoryDetector)]
+every_own = pytest.mark.parametrize("name", OWN)
 
 
 def fat(seed, n_features=N_FEATURES):
@@ -238,29 +245,29 @@ def test_a_feature_that_never_moves_breaks_no_distance(zero):
 @every_own
 def test_an_own_history_is_restored_to_the_bit(name):
     """The yearly fits are stored as numbers and score the same."""
-    detector, panel = DETECTORS[name], fat(4, 6)
-    assert isinstance(detector, OwnHistoryDetector)
-    model = detector.fit(panel)
-    assert model.parameters.shape == (detector.n_parameters,)
-    again = detector.restore(model.parameters, panel)
-    np.testing.assert_array_equal(again.score(panel), model.score(panel))
+    detector = DETECTORS[name]
+    panel = np.random.default_rng(4).standard_t(4, (3, 220, 6)).astype(np.float32).astype(float)
+    models = [detector.fit(own[None]) for own in panel]
+    parameters = np.stack([model.parameters for model in models])
+    assert parameters.shape == (len(panel), detector.n_parameters)
+    n_series, n_bars = panel.shape[:2]
+    zero, all_ = np.zeros(n_series, np.int64), np.full(n_series, n_bars)
+    held = panel[:, : n_bars // 2].astype(np.float32)
+    learned = Learned(held, panel[:, n_bars // 2 :], Span(zero, all_))
+    asked = Span(zero + 3, np.arange(n_series) + 9)
+    found = detector.score_each(parameters, learned, asked)
+    for i, model in enumerate(models):
+        own = slice(asked.first[i], asked.last[i])
+        np.testing.assert_array_equal(found[i, own], model.score(learned.new[i : i + 1])[0, own])
+        assert np.isnan(np.delete(found[i], np.r_[own])).all()
 
 
 def test_a_forest_without_counts_refuses_to_explain():
     """Made-up weights would sum just as well."""
     detector, panel = IsolationForestDepth(), fat(1, 6)
-    restored = detector.restore(detector.fit(panel).parameters, panel)
+    restored = detector.restore(detector.fit(panel).parameters)
     with pytest.raises(ValueError, match="cannot explain itself"):
         restored.contributions(panel)
-
-
-def test_pieces_score_as_the_whole(monkeypatch):
-    """A panel too large for the memory is scored in pieces, to the same bits."""
-    for name in ("gmm", "kmeans"):
-        whole = trained(name).score(fat(2))
-        with monkeypatch.context() as patched:
-            patched.setattr(sampling, "MOST_NUMBERS", 2000)
-            np.testing.assert_array_equal(trained(name).score(fat(2)), whole)
 
 
 def test_a_sample_is_drawn_by_the_seed_alone():

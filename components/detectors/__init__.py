@@ -10,8 +10,10 @@ from components.detectors.isolation_forest import IsolationForestDepth
 from components.detectors.kmeans import KMeansDistance
 from components.detectors.knn import NearestNeighbours
 from components.detectors.lstm_autoencoder import LstmAutoencoder
+from components.detectors.macro import Macro
 from components.detectors.mahalanobis import RobustDistance
 from components.detectors.market import Market
+from components.detectors.micro import Micro
 from components.detectors.pca import PrincipalResidual
 from components.detectors.pump import Pump
 from components.detectors.surge import Surge
@@ -25,8 +27,15 @@ DETECTORS: Mapping[str, Detector | OwnHistoryDetector | TrainableDetector] = {
     "kmeans": KMeansDistance(),
     "knn": NearestNeighbours(),
     "lstm_autoencoder": LstmAutoencoder(),
+    "macro_range": Macro("macro_range"),
+    "macro_volatility": Macro("macro_volatility"),
+    "macro_volume": Macro("macro_volume"),
     "mahalanobis": RobustDistance(),
     "market": Market(),
+    "micro_body": Micro("body_z"),
+    "micro_log_return": Micro("return_z"),
+    "micro_range": Micro("range_z", is_high=True),
+    "micro_return": Micro("simple_return_z"),
     "pca": PrincipalResidual(),
     "pump": Pump(),
     "surge": Surge(),

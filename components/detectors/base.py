@@ -21,7 +21,7 @@ Of detectors that are trained, tuned and promoted also:
 12. Tuning picks from the stated grid, and the same one every time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.errors import NotEnoughBars
-from components.panels import Array
+from components.panels import Array, Flags, Ints
 
 # The context of a model whose rule reads all of a series' history.
 ALL_HISTORY = 2**31
@@ -71,6 +71,38 @@ class Detector(Protocol):
         """Learn from a panel; ``NotEnoughBars`` when it is too short."""
 
 
+@dataclass(frozen=True)
+class Span:
+    """Of each series the vectors from ``first`` to before ``last``; both (n_series,)."""
+
+    first: Ints
+    last: Ints
+
+    @property
+    def is_empty(self) -> Flags:
+        """Which series have none, (n_series,)."""
+        return self.last <= self.first
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The vectors that each series' model was fitted on: a span of ``held``, then ``new``.
+
+    ``held`` (n_series, n_held, n_features) are the last ones before a panel as 32-bit floats,
+    NaN in front; ``new`` (n_series, n_bars, n_features) the panel's own, without gaps.
+    """
+
+    held: npt.NDArray[np.float32]
+    new: Array
+    span: Span
+
+    def of(self, i: int) -> Array:
+        """Those of one series, (n, n_features)."""
+        first, last, n_held = self.span.first[i], self.span.last[i], self.held.shape[1]
+        new = self.new[i, max(first - n_held, 0) : max(last - n_held, 0)]
+        return np.concatenate([self.held[i, first : min(last, n_held)], new], dtype=np.float64)
+
+
 class OwnHistoryModel(Model, Protocol):
     """A model that can be written down as numbers."""
 
@@ -81,7 +113,7 @@ class OwnHistoryModel(Model, Protocol):
 
 @runtime_checkable
 class OwnHistoryDetector(Protocol):
-    """A detector that learns from each instrument's own past, and learns anew once a year.
+    """A detector that learns from each instrument's own past, and learns anew now and then.
 
     Its features are the channel vector, its models have context 0. ``refitted.py`` fits them.
     """
@@ -101,8 +133,12 @@ class OwnHistoryDetector(Protocol):
     def fit(self, panel: Array) -> OwnHistoryModel:
         """Learn from one series; ``NotEnoughBars`` when it is too short."""
 
-    def restore(self, parameters: Array, past: Array) -> OwnHistoryModel:
-        """The model with these parameters, which was fitted on ``past``."""
+    def score_each(self, parameters: Array, learned: Learned, span: Span) -> Array:
+        """What each series' own model says of its vectors in ``span``.
+
+        ``parameters`` (n_series, n_parameters) are those that a fit on ``learned`` gave. Scores
+        are (n_series, n_bars) of ``learned.new``, NaN outside of the span.
+        """
 
 
 @dataclass(frozen=True)
@@ -158,6 +194,17 @@ class TrainableDetector(Protocol):
 
     def restore_arrays(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> TrainedModel:
         """The model that gave these arrays."""
+
+
+def each_alone(
+    restore: Callable[[Array], Model], parameters: Array, learned: Learned, span: Span
+) -> Array:
+    """``score_each`` of a detector whose models are restored and asked one by one."""
+    scores = np.full(learned.new.shape[:2], np.nan)
+    for i in np.flatnonzero(~span.is_empty):
+        own = slice(span.first[i], span.last[i])
+        scores[i, own] = restore(parameters[i]).score(learned.new[i, own][None])[0]
+    return scores
 
 
 def require_bars(detector: Detector, panel: Array) -> None:

@@ -7,17 +7,20 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from components.detectors.base import (
     VECTOR_FEATURES,
     Contributions,
+    Learned,
+    Span,
     TrainedModel,
     require_bars,
     vectors_of,
 )
 from components.detectors.one_thread import one_thread
-from components.detectors.sampling import by_pieces, sampled
-from components.panels import Array
+from components.detectors.sampling import sampled
+from components.panels import Array, Ints
 
 # What tuning chooses from.
 N_COMPONENTS = (2, 3, 5, 8)
@@ -66,11 +69,14 @@ class GaussianMixtureSurprise:
         d = len(VECTOR_FEATURES)
         return self.n_components * (d + d * d + 1)
 
-    def restore(self, parameters: Array, past: Array) -> "Mixture":  # noqa: ARG002
-        """The model with these means, factors and constants."""
-        k, d = self.n_components, len(VECTOR_FEATURES)
-        means, factors, constants = np.split(parameters.copy(), [k * d, k * (d + d * d)])
-        return Mixture(means.reshape(k, d), factors.reshape(k, d, d), constants)
+    def score_each(self, parameters: Array, learned: Learned, span: Span) -> Array:
+        """Surprises under each series' own mixture."""
+        n, k, d = len(parameters), self.n_components, len(VECTOR_FEATURES)
+        means, factors, constants = np.split(parameters, [k * d, k * (d + d * d)], axis=1)
+        mixtures = means.reshape(n, k, d), factors.reshape(n, k, d, d), constants.reshape(n, k)
+        scores = np.full(learned.new.shape[:2], np.nan)
+        _score_each(learned.new, mixtures, span.first, span.last, scores)
+        return scores
 
     def fit(self, panel: Array) -> "Mixture":
         """Fit by expectation and maximisation."""
@@ -168,7 +174,12 @@ class Mixture:
 
     def score(self, panel: Array) -> Array:
         """Negative log-likelihoods, in units of ln."""
-        return by_pieces(self._score, panel, 4 * self.means.size)
+        scores = np.empty(panel.shape[:2])
+        means, factors, constants = map(
+            np.ascontiguousarray, (self.means, self.factors, self.constants)
+        )
+        _score(np.ascontiguousarray(panel), (means, factors, constants), scores)
+        return scores
 
     def contributions(self, panel: Array) -> Contributions:
         """Half the squared Mahalanobis distance to the likeliest component, by feature.
@@ -193,14 +204,49 @@ class Mixture:
             rest_what="how rare and how wide the likeliest kind of bar is, and the other kinds",
         )
 
-    def _score(self, panel: Array) -> Array:
-        logs = self._of_components(panel)[2]
-        top = logs.max(axis=2)
-        score: Array = -(top + np.log(np.exp(logs - top[:, :, None]).sum(axis=2)))
-        return score
-
     def _of_components(self, panel: Array) -> tuple[Array, Array, Array]:
         """Steps from each mean, whitened steps, and weighted log-densities (..., k)."""
         steps = panel[:, :, None, :] - self.means
         whitened = np.einsum("stkd,kde->stke", steps, self.factors)
         return steps, whitened, self.constants - 0.5 * (whitened * whitened).sum(axis=3)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _score_each(
+    panel: Array, mixtures: tuple[Array, Array, Array], first: Ints, last: Ints, scores: Array
+) -> None:
+    means, factors, constants = mixtures
+    logs = np.empty(means.shape[1])
+    for i in range(panel.shape[0]):
+        for t in range(first[i], last[i]):
+            scores[i, t] = _surprise(panel[i, t], means[i], factors[i], constants[i], logs)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _score(panel: Array, mixture: tuple[Array, Array, Array], scores: Array) -> None:
+    means, factors, constants = mixture
+    logs = np.empty(len(means))
+    for i in range(panel.shape[0]):
+        for t in range(panel.shape[1]):
+            scores[i, t] = _surprise(panel[i, t], means, factors, constants, logs)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _surprise(x: Array, means: Array, factors: Array, constants: Array, logs: Array) -> float:
+    """Minus the log-likelihood; ``logs`` is filled with each component's part."""
+    top = -np.inf
+    for c in range(len(means)):
+        square = 0.0
+        for e in range(len(x)):
+            white = 0.0
+            for j in range(len(x)):
+                white += (x[j] - means[c, j]) * factors[c, j, e]
+            square += white * white
+        if np.isnan(square):
+            return np.nan
+        logs[c] = constants[c] - 0.5 * square
+        top = max(top, logs[c])
+    total = 0.0
+    for c in range(len(means)):
+        total += np.exp(logs[c] - top)
+    return float(-(top + np.log(total)))

@@ -10,7 +10,10 @@ from numba import njit
 from components.detectors.base import (
     VECTOR_FEATURES,
     Contributions,
+    Learned,
+    Span,
     TrainedModel,
+    each_alone,
     require_bars,
     vectors_of,
 )
@@ -49,7 +52,11 @@ class IsolationForestDepth:
         """Thresholds and links of all nodes, and the mean depth."""
         return self.n_trees * 2 * self.n_samples * 4 + 1
 
-    def restore(self, parameters: Array, past: Array) -> "Forest":  # noqa: ARG002
+    def score_each(self, parameters: Array, learned: Learned, span: Span) -> Array:
+        """Each series by its own model, one after another."""
+        return each_alone(self.restore, parameters, learned, span)
+
+    def restore(self, parameters: Array) -> "Forest":
         """The forest with these nodes."""
         shape = (self.n_trees, 2 * self.n_samples)
         cut, links = np.split(parameters[:-1], [shape[0] * shape[1]])

@@ -5,16 +5,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from components.detectors.base import (
     VECTOR_FEATURES,
     Contributions,
+    Learned,
+    Span,
     TrainedModel,
     require_bars,
     vectors_of,
 )
 from components.detectors.one_thread import one_thread
-from components.detectors.sampling import by_pieces, sampled
+from components.detectors.sampling import sampled
 from components.panels import Array, Ints
 
 # What tuning chooses from.
@@ -52,9 +55,12 @@ class KMeansDistance:
         """The centroids."""
         return self.n_clusters * len(VECTOR_FEATURES)
 
-    def restore(self, parameters: Array, past: Array) -> "Centroids":  # noqa: ARG002
-        """The model with these centroids."""
-        return Centroids(parameters.reshape(self.n_clusters, -1).copy())
+    def score_each(self, parameters: Array, learned: Learned, span: Span) -> Array:
+        """Distances by each series' own centroids."""
+        centroids = parameters.reshape(len(parameters), self.n_clusters, -1)
+        scores = np.full(learned.new.shape[:2], np.nan)
+        _score_each(learned.new, centroids, span.first, span.last, scores)
+        return scores
 
     def fit(self, panel: Array) -> "Centroids":
         """Find the centroids."""
@@ -110,7 +116,9 @@ class Centroids:
 
     def score(self, panel: Array) -> Array:
         """Distances, in units of the features."""
-        return by_pieces(self._score, panel, 2 * self.centroids.size)
+        scores = np.empty(panel.shape[:2])
+        _score(np.ascontiguousarray(panel), np.ascontiguousarray(self.centroids), scores)
+        return scores
 
     def contributions(self, panel: Array) -> Contributions:
         """The squared distance to the nearest centroid, feature by feature."""
@@ -124,10 +132,33 @@ class Centroids:
             rest_what="",
         )
 
-    def _score(self, panel: Array) -> Array:
-        steps = panel[:, :, None, :] - self.centroids
-        score: Array = np.sqrt((steps * steps).sum(axis=3).min(axis=2))
-        return score
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _score_each(panel: Array, centroids: Array, first: Ints, last: Ints, scores: Array) -> None:
+    for i in range(panel.shape[0]):
+        for t in range(first[i], last[i]):
+            scores[i, t] = _distance(panel[i, t], centroids[i])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _score(panel: Array, centroids: Array, scores: Array) -> None:
+    for i in range(panel.shape[0]):
+        for t in range(panel.shape[1]):
+            scores[i, t] = _distance(panel[i, t], centroids)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _distance(x: Array, centroids: Array) -> float:
+    least = np.inf
+    for c in range(centroids.shape[0]):
+        square = 0.0
+        for j in range(len(x)):
+            step = x[j] - centroids[c, j]
+            square += step * step
+        if np.isnan(square):
+            return np.nan
+        least = min(least, square)
+    return float(np.sqrt(least))
 
 
 def _nearest(panel: Array, centroids: Array) -> tuple[Array, Ints]:

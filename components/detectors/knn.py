@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
-from components.detectors.base import VECTOR_FEATURES, require_bars, vectors_of
-from components.panels import Array
+from components.detectors.base import VECTOR_FEATURES, Learned, Span, require_bars, vectors_of
+from components.panels import Array, Ints
+
+Singles = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,19 @@ class NearestNeighbours:
         require_bars(self, panel)
         return Neighbourhood(vectors_of(panel), self.k)
 
-    def restore(self, parameters: Array, past: Array) -> "Neighbourhood":  # noqa: ARG002
-        """The neighbourhood of the same past."""
-        return self.fit(past)
+    def score_each(self, parameters: Array, learned: Learned, span: Span) -> Array:  # noqa: ARG002
+        """Distances among each series' own vectors."""
+        scores = np.full(learned.new.shape[:2], np.nan)
+        known = learned.span
+        _score_each(
+            learned.new,
+            learned.held,
+            (known.first, known.last),
+            (span.first, span.last),
+            scores,
+            self.k,
+        )
+        return scores
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,28 @@ class Neighbourhood:
         return scores
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _score_each(
+    new: Array,
+    held: Singles,
+    known: tuple[Ints, Ints],
+    asked: tuple[Ints, Ints],
+    scores: Array,
+    k: int,
+) -> None:
+    nearest, n_held = np.empty(k), held.shape[1]
+    for i in range(new.shape[0]):
+        first, last = known[0][i], known[1][i]
+        own = held[i, first : min(last, n_held)]
+        of_panel = new[i, max(first - n_held, 0) : max(last - n_held, 0)]
+        for t in range(asked[0][i], asked[1][i]):
+            nearest[:] = np.inf
+            _take_nearest(new[i, t], own, nearest)
+            _take_nearest(new[i, t], of_panel, nearest)
+            scores[i, t] = np.sqrt(nearest[k - 1])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _score(panel: Array, reference: Array, scores: Array, k: int) -> None:
     nearest = np.empty(k)
     for i in range(panel.shape[0]):
@@ -79,16 +113,23 @@ def _score(panel: Array, reference: Array, scores: Array, k: int) -> None:
             if np.isnan(panel[i, t]).any():
                 continue
             nearest[:] = np.inf
-            for r in range(reference.shape[0]):
-                square = 0.0
-                for j in range(panel.shape[2]):
-                    step = panel[i, t, j] - reference[r, j]
-                    square += step * step
-                if square >= nearest[k - 1]:
-                    continue
-                place = k - 1
-                while place > 0 and nearest[place - 1] > square:
-                    nearest[place] = nearest[place - 1]
-                    place -= 1
-                nearest[place] = square
+            _take_nearest(panel[i, t], reference, nearest)
             scores[i, t] = np.sqrt(nearest[k - 1])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _take_nearest(x: Array, reference: Array | Singles, nearest: Array) -> None:
+    """Put the squared distances of ``reference`` among the least, ascending."""
+    k = len(nearest)
+    for r in range(reference.shape[0]):
+        square = 0.0
+        for j in range(len(x)):
+            step = x[j] - np.float64(reference[r, j])
+            square += step * step
+        if square >= nearest[k - 1]:
+            continue
+        place = k - 1
+        while place > 0 and nearest[place - 1] > square:
+            nearest[place] = nearest[place - 1]
+            place -= 1
+        nearest[place] = square

@@ -9,7 +9,10 @@ import numpy.typing as npt
 from components.detectors.base import (
     VECTOR_FEATURES,
     Contributions,
+    Learned,
+    Span,
     TrainedModel,
+    each_alone,
     require_bars,
     vectors_of,
 )
@@ -60,7 +63,11 @@ class RobustDistance:
         d = len(VECTOR_FEATURES)
         return d + d * d
 
-    def restore(self, parameters: Array, past: Array) -> "Bulk":  # noqa: ARG002
+    def score_each(self, parameters: Array, learned: Learned, span: Span) -> Array:
+        """Each series by its own model, one after another."""
+        return each_alone(self.restore, parameters, learned, span)
+
+    def restore(self, parameters: Array) -> "Bulk":
         """The model with this centre and precision."""
         centre, precision = np.split(parameters.copy(), [len(VECTOR_FEATURES)])
         return Bulk(centre, precision.reshape(len(centre), -1))

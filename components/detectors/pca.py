@@ -9,7 +9,10 @@ import numpy.typing as npt
 from components.detectors.base import (
     VECTOR_FEATURES,
     Contributions,
+    Learned,
+    Span,
     TrainedModel,
+    each_alone,
     require_bars,
     vectors_of,
 )
@@ -60,7 +63,11 @@ class PrincipalResidual:
         d = len(VECTOR_FEATURES)
         return d + self._n_kept(d) * d + d
 
-    def restore(self, parameters: Array, past: Array) -> "Directions":  # noqa: ARG002
+    def score_each(self, parameters: Array, learned: Learned, span: Span) -> Array:
+        """Each series by its own model, one after another."""
+        return each_alone(self.restore, parameters, learned, span)
+
+    def restore(self, parameters: Array) -> "Directions":
         """The model with this mean, these directions and variances."""
         d = len(VECTOR_FEATURES)
         mean, directions, variances = np.split(parameters.copy(), [d, len(parameters) - d])

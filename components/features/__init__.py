@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from components.features import force, price, relative, volume, window
+from components.features import force, macro, price, relative, scaled, volume, window
 from components.features.base import Feature
 from components.features.channels import VECTOR
 
@@ -91,6 +91,34 @@ FEATURES: Mapping[str, Feature] = {
     ),
     "volume_z": Feature("ln V in level units, in shares before any split", "z", 30),
     "excursion_z": Feature("ln(H / C') / sqrt(k) in volatility units", "z", BEFORE_RETURN_Z),
+    "simple_return_z": Feature(
+        "return in units of log_return's volatility",
+        "z",
+        BEFORE_RETURN_Z,
+        scaled.SimpleReturn(),
+        needs=("return",),
+    ),
+    "macro_volatility": Feature(
+        "ln(standard deviation of log_return over the bar and the 59 earlier / its level before "
+        "these)",
+        "log",
+        90,
+        macro.MacroVolatility(),
+        needs=("log_return",),
+    ),
+    "macro_range": Feature(
+        "ln(largest bar_range of the bar and the 59 earlier / mean bar_range before these)",
+        "log",
+        90,
+        macro.MacroRange(),
+        needs=("bar_range",),
+    ),
+    "macro_volume": Feature(
+        "ln(mean V of the bar and the 59 earlier / mean V before these)",
+        "log",
+        89,
+        macro.MacroVolume(),
+    ),
     **{
         bent: Feature(_BENT.format(name), "z", BEFORE_RETURN_Z)
         for bent, name in zip(VECTORS, VECTOR, strict=True)

@@ -10,11 +10,12 @@ from components.incidents import Incident
 from components.steps.labels import data_errors, quiet
 from components.steps.parts import Parts
 
-# The anomalies of the last weeks by this judge, latest versions, each with its first verdict
-# and the verdict of the bar before.
+# The anomalies of the last weeks by this judge, latest versions, each with its first verdict and
+# the anomaly that it continues: that of the bar before, or of the gap that an incident lasts.
 ANOMALIES = """
-select v.*, f.verdict as before, coalesce(p.verdict = 'anomaly', false) as follows,
-       p.ts as ts_before
+select v.*, f.verdict as before, g.ts is not null or coalesce(p.verdict = 'anomaly', false)
+           as follows,
+       coalesce(g.ts, p.ts) as ts_before
 from verdicts v
 cross join lateral (
     select o.verdict from verdicts o
@@ -27,6 +28,18 @@ left join lateral (
       and o.ts < v.ts and o.known_at <= %(as_of)s
     order by o.ts desc, o.known_at desc limit 1
 ) p on true
+left join lateral (
+    select o.ts from verdicts o
+    where o.symbol = v.symbol and o.interval = v.interval and o.judge = v.judge
+      and o.ts < v.ts and o.ts >= v.ts - %(gap)s and o.known_at <= %(as_of)s
+      and o.verdict = 'anomaly'
+      and not exists (
+        select 1 from verdicts n
+        where (n.symbol, n.interval, n.ts, n.judge) = (o.symbol, o.interval, o.ts, o.judge)
+          and n.known_at > o.known_at and n.known_at <= %(as_of)s
+      )
+    order by o.ts desc limit 1
+) g on true
 where v.symbol = any(%(symbols)s) and v.interval = %(interval)s and v.judge = %(judge)s
   and v.ts > %(horizon)s and v.known_at <= %(as_of)s and v.verdict = 'anomaly'
   and not exists (
@@ -45,12 +58,16 @@ MOVED = 0.05
 # judged. An anomaly is told; the others may gather what moved with them.
 MARKET_WIDE = """
 select * from (
-    select m.*, coalesce(lag(m.verdict) over of_market = 'anomaly', false) as follows,
+    select m.*,
+           coalesce(lag(m.verdict) over of_market = 'anomaly', false)
+           or coalesce(max(case when m.verdict = 'anomaly' then m.ts end) over earlier
+               >= m.ts - %(gap)s, false) as follows,
            min(m.known_at) over (partition by m.watch_list) as begun
     from market m
     where m.watch_list = any(%(calendars)s) and m.interval = %(interval)s
       and m.known_at <= %(as_of)s and m.verdict is not null
-    window of_market as (partition by m.watch_list order by m.ts)
+    window of_market as (partition by m.watch_list order by m.ts),
+        earlier as (of_market rows between unbounded preceding and 1 preceding)
 ) judged
 where (verdict = 'anomaly' or p <= %(moved)s) and ts > %(horizon)s order by watch_list, ts
 """
@@ -135,6 +152,7 @@ def news(
         "interval": parts.watch.interval,
         "judge": parts.ensemble.name,
         "moved": MOVED,
+        "gap": incidents.gap_of(parts.watch.interval).to_pytimedelta(),
         "calendars": sorted({parts.calendars.of(symbol) for symbol in watched}),
     }
     wide = _market_wide(parts, span)

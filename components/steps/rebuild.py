@@ -51,7 +51,12 @@ def _when(manifest: dict[str, Any]) -> tuple[str, str]:
 def _as_then(parts: Parts, manifest: dict[str, Any]) -> Parts:
     """The same stores under the watch list, the judge and the budget of an earlier run."""
     judge = manifest["judge"]
-    ensemble = Ensemble(tuple(judge["detectors"]), judge["alerts_per_year"], judge.get("quorum", 2))
+    ensemble = Ensemble(
+        tuple(judge["detectors"]),
+        judge["alerts_per_year"],
+        judge.get("quorum", 2),
+        refit_every=parts.ensemble.refit_every,
+    )
     watch = replace(parts.watch, symbols=tuple(manifest["symbols"]))
     return replace(parts, watch=watch, ensemble=ensemble)
 

@@ -4,7 +4,7 @@ What is stored of some bars is stored together: their candles, their market, the
 stream that is killed goes on behind the last of them, and nothing is judged twice or not at all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from components.feeds.base import NUMBERS, Arrived
 from components.panels import Ints
 from components.sessions import length
 from components.steps.carrying import GROUP, blank_ledger, updated, write_group
-from components.steps.judging import counted, keep, record_rows, rows_of
+from components.steps.judging import Rows, counted, keep, record_rows, rows_of
 from components.steps.parts import Parts
 from components.steps.screening import Screen, of_always_open
 from components.steps.splits import with_splits
@@ -28,6 +28,14 @@ from components.tables import CANDLES, MARKET, QUARANTINE
 SLICE = 40_000
 
 MICROSECOND = pd.Timedelta(microseconds=1)
+
+# So long a live stream waits for the others of a bar: candles of one bar come within seconds.
+PATIENCE = pd.Timedelta(seconds=20)
+
+FOREVER = int(np.iinfo(np.int64).max)
+
+# Is told what was stored of some bars: candles, and rows of their verdicts.
+Heard = Callable[[pd.DataFrame, Rows], None]
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class Stream:
         stores_candles: bool = True,
     ) -> None:
         self.parts, self.known, self.lateness = parts, known, lateness
+        self.heard: Heard = lambda _candles, _rows: None
         self.judge = StreamJudge(
             parts.ensemble,
             parts.calendars,
@@ -107,37 +116,49 @@ class Stream:
         at = self._carried.pending[calendar].released
         return None if at == NEVER else pd.Timestamp(at, unit="us", tz="UTC")
 
+    def stored_through(self, number: int) -> int:
+        """The last arrival of which, and of all before it, nothing waits any more."""
+        waiting = [p.rows["number"].min() for p in self._carried.pending.values() if len(p.rows)]
+        return min([number, *(int(first) - 1 for first in waiting)])
+
     def take(
-        self, arrived: Arrived, overdue: pd.Timestamp | None = None, *, is_over: bool = False
+        self, arrived: Arrived, now: pd.Timestamp | None = None, *, is_over: bool = False
     ) -> Taken:
         """Screen and order what arrived, judge the bars that are due, and store them.
 
         Parameters
         ----------
-        overdue : Timestamp, optional
-            Bars that opened by then wait for nobody any more.
+        now : Timestamp, optional
+            The clock of a live stream: a bar whose first candle came ``PATIENCE`` ago waits for
+            nobody any more.
         is_over : bool
             Nothing more comes: all that waits is due.
         """
-        rows, n_strange = self._numbered(arrived.candles)
+        rows, n_strange = self._numbered(arrived, now)
         aside = pd.DataFrame()
         if len(rows):
             last_close = self.state.judge["channels.close"].astype(float)
             rows, aside = self._screen.sieved(rows, last_close)
         extended = rows[rows["hours"].eq("extended")] if len(rows) else rows
         rows = rows[rows["hours"].ne("extended")] if len(rows) else rows
-        due, late, pending = self._ordered(rows, arrived, overdue, is_over=is_over)
+        due, late, pending = self._ordered(rows, arrived, now, is_over=is_over)
         if len(extended) or len(aside):
             self._store_aside(extended, aside)
         pieces = [self._judged(piece) for piece in _slices(due)]
         self._carried.pending = pending
         return Taken(tuple(pieces), late, len(aside), n_strange)
 
-    def _numbered(self, candles: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    def _numbered(self, arrived: Arrived, now: pd.Timestamp | None) -> tuple[pd.DataFrame, int]:
         """The candles of those that are watched, with their number; how many were of others."""
+        candles = arrived.candles
+        if not len(candles):
+            return candles, 0
+        if "known_at" not in candles:
+            candles = candles.assign(known_at=arrived.at.as_unit("us"))
         member = self._members.get_indexer(pd.Index(candles["symbol"]))
         is_own = member >= 0
-        rows = candles.assign(member=member)
+        came = NEVER if now is None else _us(now)
+        rows = candles.assign(member=member, number=arrived.number, came=came)
         if not is_own.all():
             rows = rows[is_own]
         # What was kept must be seen to have been known before what is judged from now on.
@@ -148,15 +169,12 @@ class Stream:
         self,
         rows: pd.DataFrame,
         arrived: Arrived,
-        overdue: pd.Timestamp | None,
+        now: pd.Timestamp | None,
         *,
         is_over: bool,
     ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Pending]]:
         """The rows that are due, oldest bar first; those that are late; what waits on."""
         through = None if arrived.through is None else _us(arrived.through)
-        patience = np.iinfo(np.int64).max if is_over else NEVER
-        if overdue is not None:
-            patience = max(patience, _us(overdue))
         step, due, late, waiting = length(self.judge.interval), [], [], {}
         of = np.array([self.parts.calendars.of(symbol) for symbol in self.judge.symbols])
         calendar = of[rows["member"].to_numpy()] if len(rows) else np.array([])
@@ -164,7 +182,8 @@ class Stream:
         for name, pending in self._carried.pending.items():
             order = Ordering(len(self.judge.members[name]), _length(step), _length(self.lateness))
             own = pending.rows.iloc[:0] if numbered is None else numbered[calendar == name]
-            waiting[name], released = order.take(pending, own, through, patience)
+            overdue = FOREVER if is_over else _overdue(pending.rows, now, through)
+            waiting[name], released = order.take(pending, own, through, overdue)
             due.append(released.rows)
             late.append(released.late)
         return _dated(due), _dated(late), waiting
@@ -177,15 +196,17 @@ class Stream:
         if self._has_splits:
             split = with_splits(self.parts, rows.drop(columns="known_at"), known, self._after())
         state, found = self.judge.run(self.state, split)
+        candles = self._candles(rows)
         with self.parts.warehouse.transaction():
             if self._stores_candles:
-                self.parts.warehouse.upsert(CANDLES, self._candles(rows))
+                self.parts.warehouse.upsert(CANDLES, candles)
             if len(found.market):
                 market = found.market.assign(known_at=found.market["ts"].map(when))
                 self.parts.warehouse.upsert(MARKET, market)
             judged = rows_of(self.parts, found.judged, when, found.judged.is_anomaly)
             record_rows(self.parts, judged)
         self._moved(state, found, known)
+        self.heard(candles, judged)
         return found.judged
 
     def _judged_at(self, rows: pd.DataFrame) -> "pd.Series[pd.Timestamp]":
@@ -306,6 +327,16 @@ def _dated(tables: list[pd.DataFrame]) -> pd.DataFrame:
         rows = rows.iloc[np.lexsort((rows["member"].to_numpy(), rows["ts"].to_numpy()))]
     ts = pd.DatetimeIndex(rows["ts"].to_numpy().view("M8[us]")).tz_localize("UTC")
     return rows.assign(ts=ts)
+
+
+def _overdue(waiting: pd.DataFrame, now: pd.Timestamp | None, through: int | None) -> int:
+    """The newest bar whose first candle came so long ago that it waits no more."""
+    if now is None or not len(waiting):
+        return NEVER
+    is_old = waiting["came"].to_numpy() <= _us(now - PATIENCE)
+    newest = int(waiting["ts"].to_numpy()[is_old].max(initial=NEVER))
+    # Of several ends that are read one may be behind: what it holds is no reason to hurry.
+    return newest if through is None else min(newest, through)
 
 
 def _at_least(

@@ -130,5 +130,6 @@ def _nothing_waits(judge: StreamJudge, state: StreamState, calendar: str) -> Pen
     last = state.judge["last_ts"][members]
     last = last[~np.isnat(last)]
     released = int(last.max().astype("datetime64[us]").astype(np.int64)) if len(last) else NEVER
-    nothing = pd.DataFrame({name: np.empty(0, dtype=np.int64) for name in KEY})
+    whole = (*KEY, "number", "came")
+    nothing = pd.DataFrame({name: np.empty(0, dtype=np.int64) for name in whole})
     return Pending(nothing, released, released)

@@ -134,9 +134,13 @@ class Warehouse:
         """Close the connection; the next use opens another."""
         self._connection.close()
 
-    def run_lock(self) -> AbstractContextManager[None]:
-        """Be the only run at work, or raise AnotherRunAtWork; it dies with the process."""
-        return self._connection.run_lock()
+    def run_lock(self, work: str = "run") -> AbstractContextManager[None]:
+        """Be the only one at this work, or raise AnotherRunAtWork; it dies with the process."""
+        return self._connection.run_lock(work)
+
+    def another(self) -> "Warehouse":
+        """The same warehouse over a connection of its own, for another thread."""
+        return Warehouse(self._connection.url, self.schema)
 
     def undone(self) -> AbstractContextManager[None]:
         """Take back, at the end, all that is stored inside."""

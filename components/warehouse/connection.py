@@ -100,7 +100,7 @@ class Connection:
         }
         self._open: Any = None
         self._cursor: Any = None
-        self._holding: Any = None
+        self._holding: list[Any] = []
         self._guard = threading.RLock()
 
     @property
@@ -143,8 +143,8 @@ class Connection:
             raise _Undone
 
     @contextmanager
-    def run_lock(self) -> Iterator[None]:
-        """Be the only run on this schema; the lock dies with the process.
+    def run_lock(self, work: str = "run") -> Iterator[None]:
+        """Be the only one at this work on this schema; the lock dies with the process.
 
         Raises
         ------
@@ -157,17 +157,19 @@ class Connection:
             with self._in_words(), own.cursor() as cursor:
                 own.autocommit = True
                 cursor.execute(
-                    "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"run {self.schema}"]
+                    "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))",
+                    [f"{work} {self.schema}"],
                 )
                 is_held = cursor.fetchone()[0]
             if not is_held:
                 raise AnotherRunAtWork(
-                    f"another run is at work on {self.shown}: this one steps aside."
+                    f"another {work} is at work on {self.shown}: this one steps aside."
                 )
-            self._holding = own
+            self._holding.append(own)
             yield
         finally:
-            self._holding = None
+            if own in self._holding:
+                self._holding.remove(own)
             own.close()
 
     def close(self) -> None:
@@ -204,11 +206,10 @@ class Connection:
     def _require_lock(self) -> None:
         # A server that dropped this connection may have dropped the one that holds the run's
         # lock as well, and then another run may be at work by now.
-        if self._holding is None:
-            return
         try:
-            with self._holding.cursor() as cursor:
-                cursor.execute("SELECT")
+            for held in self._holding:
+                with held.cursor() as cursor:
+                    cursor.execute("SELECT")
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise WarehouseError(
                 f"warehouse {self.shown}: the connection that kept other runs away was lost. "

@@ -14,6 +14,7 @@ from components.tables import (
     DRIFT,
     FEATURE_VALUES,
     INCIDENTS,
+    LIVE,
     MARKET,
     MEASURES,
     TABLES,
@@ -83,7 +84,20 @@ def _trained(cursor: Any) -> None:
     cursor.execute(sql.create(DRIFT))
 
 
-MIGRATIONS = (_tables_and_views, _judged_by_votes, _measured, _minutes, _features, _trained)
+def _streamed(cursor: Any) -> None:
+    """What a stream knows just now."""
+    cursor.execute(sql.create(LIVE))
+
+
+MIGRATIONS = (
+    _tables_and_views,
+    _judged_by_votes,
+    _measured,
+    _minutes,
+    _features,
+    _trained,
+    _streamed,
+)
 
 
 def step(cursor: Any, schema: str) -> bool:

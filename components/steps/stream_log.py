@@ -1,0 +1,62 @@
+"""The stream's log: candles and verdicts as Parquet in the lake, and as CSV where wanted."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from components.steps.judging import Rows
+from components.steps.parts import Parts
+
+# So many rows are written together, and after so long all that wait.
+MANY, LONG_S = 200_000, 60.0
+
+# What a verdict says beside its candle.
+VERDICT = ["judge", "parameters", "verdict", "level", "votes", "p", "rate", "return", "state"]
+BAR = ["symbol", "interval", "ts"]
+
+
+class StreamLog:
+    """Collects what was stored, and writes it in pieces; nothing of it decides anything.
+
+    Parameters
+    ----------
+    csv : Path, optional
+        A folder that takes a CSV file a day beside.
+    """
+
+    def __init__(self, parts: Parts, csv: Path | None = None) -> None:
+        self._parts, self._csv = parts, csv
+        self._candles: list[pd.DataFrame] = []
+        self._verdicts: list[pd.DataFrame] = []
+        self._n_rows, self._since = 0, parts.clock()
+
+    def add(self, candles: pd.DataFrame, rows: Rows) -> None:
+        """Take what was stored of some bars."""
+        self._candles.append(candles)
+        self._verdicts.append(rows.verdicts)
+        self._n_rows += len(candles)
+        waited_s = (self._parts.clock() - self._since).total_seconds()
+        if self._n_rows >= MANY or waited_s >= LONG_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._since = self._parts.clock()
+        if not self._candles:
+            return
+        candles = pd.concat(self._candles, ignore_index=True)
+        verdicts = pd.concat(self._verdicts, ignore_index=True)
+        self._candles, self._verdicts, self._n_rows = [], [], 0
+        self._parts.lake.put_candles(candles)
+        said = [name for name in VERDICT if name in verdicts]
+        rows = candles.merge(verdicts[[*BAR, *said]], how="left", on=BAR)
+        self._parts.lake.put_stream_log(rows)
+        if self._csv is not None:
+            _append(self._csv, rows)
+
+
+def _append(folder: Path, rows: pd.DataFrame) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for day, own in rows.groupby(rows["ts"].dt.strftime("%Y-%m-%d")):
+        path = folder / f"stream-{day}.csv"
+        own.to_csv(path, mode="a", header=not path.exists(), index=False)
