@@ -128,7 +128,7 @@ class MarketStage:
 
 
 def _mark(name: str, watermark: int) -> pd.DataFrame:
-    """A row that tells the driver how far the watermark is; only behind it Spark lets it through."""
+    """A row that tells the driver how far the watermark is; Spark wants it to be newer."""
     ts = pd.DatetimeIndex(np.array([watermark + 1000]).view("M8[us]"), tz="UTC")
     row = {"symbol": [""], "ts": ts, "known_at": ts, "watch_list": [name], "shard": [0]}
     return pd.DataFrame({**row, "mark": [WATERMARK]}).reindex(columns=list(ORDERED))
