@@ -1,5 +1,5 @@
 # What a newcomer types. Each target does its own set-up; the environment is .venv.
-.PHONY: help demo run models spark flows feast test lint audit image release bench lock clean
+.PHONY: help demo run models spark broker flows feast test lint audit image release bench lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -30,13 +30,16 @@ models: .venv/.models  ## What `train` needs beside: MLflow, Keras on JAX
 spark: .venv/.spark  ## What the stream on a cluster needs beside: Spark
 	@echo "ready: $(BIN)/spark-submit --version"
 
+broker: .venv/kafka/.made  ## A Kafka on localhost:9092 to try the stream with; its data stays in var
+	@$(BIN)/python -m tests.kafka_server var/kafka
+
 flows: .venv/flows/.made  ## The same job on Prefect's schedules: docs/FLOWS.md
 	@$(<D)/bin/python -m components.entrypoints.flows serve
 
 feast: .venv/feast/.made  ## A feature store over the stored features: docs/FEAST.md
 	@echo "ready: $(<D)/bin/python -m components.entrypoints.feature_store --help"
 
-test: .venv/.dev .venv/flows/.made .venv/feast/.made .venv/timescale/.tried  ## All tests, with real servers on this machine
+test: .venv/.dev .venv/flows/.made .venv/feast/.made .venv/timescale/.tried .venv/kafka/.made  ## All tests, with real servers on this machine
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 
 lint: .venv/.dev  ## Style, types, import contracts, Dockerfile
@@ -154,4 +157,15 @@ clean:  ## Remove the environment and everything embedded
 	@mkdir -p $(@D) && cp tests/timescale/* $(@D)
 	@cd $(@D) && rm -f lacking && { npm ci --legacy-peer-deps --no-audit --no-fund --silent \
 		> .log 2>&1 || mv .log lacking; }
+	@touch $@
+
+# A real Kafka, and Spark's connector to it, by Maven; what is in the way is kept for the tests.
+.venv/kafka/.made: .venv/.made tests/kafka/broker.xml tests/kafka/connector.xml
+	@echo "fetching Kafka and Spark's connector by Maven (60 MB)"
+	@mkdir -p $(@D) && rm -rf $(@D)/*
+	@for part in broker connector; do \
+		{ mvn -B -q -f tests/kafka/$$part.xml dependency:copy-dependencies \
+			-DincludeScope=runtime -DoutputDirectory="$(CURDIR)/$(@D)/$$part" \
+			> $(@D)/$$part.log 2>&1; } || mv $(@D)/$$part.log $(@D)/$$part.lacking; \
+	done
 	@touch $@

@@ -16,6 +16,7 @@ TremorError                what the user can mend: one line, exit code 2
         WarehouseError
         WriteOnceError     an object that is written once exists with other bytes
         FeatureStoreError  the feature store or its server; what came from there is not believed
+    BrokerError            Kafka did not do what was asked (``is_transient``: it may yet)
     ChannelError           a message could not be delivered (``retryable``: another try may help)
         PartlyDelivered    some recipients refused it, the others have it
     AnotherRunAtWork       the warehouse's run lock is held: step aside, exit code 0
@@ -105,6 +106,14 @@ class FeatureStoreError(StoreError):
 
 class ModelError(TremorError):
     """A trained model that cannot be found, read or used; the sentence goes on from its name."""
+
+
+class BrokerError(TremorError):
+    """Kafka did not do what was asked; ``is_transient`` says whether another try may help."""
+
+    def __init__(self, message: str, *, is_transient: bool = False) -> None:
+        self.is_transient = is_transient
+        super().__init__(message)
 
 
 class ChannelError(TremorError):

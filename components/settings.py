@@ -31,6 +31,8 @@ OF_MEASURES = ("athena", "sql")
 # Alerts look back a month, and some margin.
 LEAST_KEPT_DAYS = 60
 
+HOST_AND_PORT = r"([A-Za-z0-9._-]{1,253}|\[[0-9a-fA-F:]{2,45}\]):[0-9]{1,5}"
+
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -149,6 +151,34 @@ class Settings(BaseSettings):
             "Feast's feature server, from which `models score` takes features. Unset: the "
             "warehouse."
         ),
+    )
+
+    kafka_servers: str = Field(
+        "", description="The brokers of the stream, `host:port,host:port`. Unset: one process."
+    )
+    kafka_user: str = Field(
+        "", description="Who the stream is to the brokers, over TLS. Unset: no TLS, nobody."
+    )
+    kafka_password: SecretStr = Field(SecretStr(""), description="That user's password.")
+    kafka_mechanism: str = Field(
+        "PLAIN",
+        pattern="^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)$",
+        description="How he proves it: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
+    )
+    kafka_prefix: str = Field(
+        "tremor",
+        pattern="^[a-z0-9][a-z0-9_-]{0,99}$",
+        description="What the names of the topics begin with: `tremor.candles`.",
+    )
+    kafka_partitions: int = Field(
+        4, ge=1, le=1000, description="Partitions of a topic that the stream makes."
+    )
+
+    stream_lateness_s: float = Field(
+        120,
+        ge=0,
+        le=86_400,
+        description="So much later than the newest a candle may come and be judged in its turn, s.",
     )
 
     smtp_url: SecretStr = Field(
@@ -284,6 +314,16 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+
+    @field_validator("kafka_servers")
+    @classmethod
+    def _hosts_and_ports(cls, value: str) -> str:
+        hosts = [part.strip() for part in value.split(",") if part.strip()]
+        if any("@" in host for host in hosts):
+            raise ValueError("it holds no user: it is printed. Set TREMOR_KAFKA_USER")
+        if not all(re.fullmatch(HOST_AND_PORT, host) for host in hosts):
+            raise ValueError("write it as host:port,host:port")
+        return ",".join(hosts)
 
     @field_validator("heartbeat_url")
     @classmethod

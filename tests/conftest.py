@@ -21,6 +21,8 @@ LACKING = (
     "mariadbd is not installed on this machine",
     "node or npm is not installed",
     "the npm packages of TimescaleDB cannot be had here",
+    "java or mvn is not installed",
+    "the jars of Kafka or of Spark's connector cannot be had here",
     "buildah, debootstrap or root's rights, which building an image needs, are not here",
 )
 

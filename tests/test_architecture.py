@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 HOMES = {
     "boto3": {"objects.py", "polygon_flat.py"},
     "botocore": {"objects.py", "polygon_flat.py"},
+    "confluent_kafka": {"access.py", "consumer.py", "producer.py"},
     "duckdb": {"__init__.py"},
     "exchange_calendars": {"sessions.py"},
     "feast": {"__init__.py", "definitions.py", "offline.py"},

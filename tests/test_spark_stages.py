@@ -127,7 +127,7 @@ def test_a_sent_state_takes_the_place_of_the_held_one_if_it_is_not_older():
     tail = np.full(10, np.datetime64("NaT", "us")), np.full((10, 3), np.nan)
     ensemble_state = from_rows(("AAAUSDT",), [old["AAAUSDT"]]).state
     ensemble_state = {**ensemble_state, "n_bars": np.array([999])}
-    message = sent("AAAUSDT", ensemble_state, *tail)
+    message = sent("AAAUSDT", ensemble_state, *tail, np.datetime64("2024-03-01T00:30"))
     row = arrived(early.iloc[:1]).assign(symbol="AAAUSDT", carried=[message])
     assert len(stages.take(row, 0)) == 0
     assert from_rows(("",), [stages.states["AAAUSDT"]]).state["n_bars"][0] == 999

@@ -1,7 +1,6 @@
 """Messages of the topics to rows: candles, states that the driver sends, and what is neither. Pure.
 
-When a candle became known is when the broker had its message. What the driver sends about a bar
-carries that bar's instant, or the newest, so that the watermark lets it through.
+When a candle became known is when the broker had its message.
 """
 
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import pandas as pd
 
 from components.messages import decode_candles
 from components.spark_job.columns import ARRIVED
+from components.spark_job.sent_state import opened_at
 
 # What a row says where its message does not.
 UNKNOWN = {"is_passed": False, "carried": None, "reason": None, "message": None}
@@ -47,8 +47,10 @@ class Reading:
         rows = messages.drop(columns=["key", "value", "timestamp"])
         keys = [bytes(key).decode() for key in messages["key"]]
         rows = rows.assign(**UNKNOWN, symbol=keys, carried=messages["value"])
-        at = messages["timestamp"]
-        return rows.assign(ts=at, known_at=at).reindex(columns=list(ARRIVED))
+        at = np.array([opened_at(bytes(body)) for body in messages["value"]])
+        ts = pd.DatetimeIndex(at, tz="UTC").as_unit("us")
+        known_at = messages["timestamp"]
+        return rows.assign(ts=ts, known_at=known_at).reindex(columns=list(ARRIVED))
 
     def _candles(self, messages: pd.DataFrame) -> pd.DataFrame:
         values = [None if value is None else bytes(value) for value in messages["value"]]

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import pandas as pd
 from pyspark.sql import DataFrame
 
+from components.broker import Producer, Topics
 from components.features.channels import VECTOR
 from components.feeds.base import NUMBERS
 from components.messages import DeadLetter, encode_candles, encode_verdicts
 from components.spark_job.columns import DOUBTFUL, OF_MARKET, OUTRUN, VERDICT, WATERMARK
 from components.spark_job.processors import utc
 from components.spark_job.rebuilding import rebuilt
-from components.spark_job.sender import Sender
 from components.steps.judging import Rows, record_rows
 from components.steps.screening import Screen
 from components.steps.stream import Stream
@@ -26,16 +26,6 @@ from components.tables import CANDLES, MARKET, QUARANTINE
 
 BAR = ["symbol", "ts"]
 MILLISECOND = pd.Timedelta(milliseconds=1)
-
-
-@dataclass(frozen=True)
-class Topics:
-    """What the topics are called."""
-
-    candles: str = "candles"
-    driver: str = "candles.driver"
-    verdicts: str = "verdicts"
-    dead_letters: str = "dead-letters"
 
 
 @dataclass
@@ -53,9 +43,9 @@ class Counts:
 class Recorder:
     """Stores micro-batches; ``stream`` is the state behind all that was stored at the start."""
 
-    def __init__(self, stream: Stream, sender: Sender, topics: Topics) -> None:
+    def __init__(self, stream: Stream, sender: Producer, topics: Topics, driver_topic: str) -> None:
         self._parts, self._stream = stream.parts, stream
-        self._sender, self._topics = sender, topics
+        self._sender, self._topics, self._driver_topic = sender, topics, driver_topic
         self._screen = Screen(stream.parts, stream.judge.symbols)
         self._members = pd.Index(stream.judge.symbols)
         # Up to which bar each calendar is judged.
@@ -96,9 +86,9 @@ class Recorder:
                 self._rebuild(tuple(sorted(again)), late)
             self._set_aside(refused)
             self._sender.flush()
-        for key, value in encode_verdicts(verdicts) if len(verdicts) else []:
-            self._sender.send(self._topics.verdicts, key, value)
-        self._sender.flush()
+        if len(verdicts):
+            self._sender.send(self._topics.verdicts, encode_verdicts(verdicts))
+            self._sender.flush()
         return verdicts
 
     def _known(self, known_at: "pd.Series[pd.Timestamp]") -> "pd.Series[pd.Timestamp]":
@@ -180,23 +170,25 @@ class Recorder:
         if len(aside):
             self._parts.warehouse.upsert(QUARANTINE, aside)
         self.counts.doubtful += len(doubtful)
-        for key, value in encode_candles(passed, self._parts.watch.interval):
-            self._sender.send(self._topics.driver, key, value)
+        if len(passed):
+            again = encode_candles(passed, self._parts.watch.interval)
+            self._sender.send(self._driver_topic, again)
 
     def _rebuild(self, symbols: tuple[str, ...], late: pd.DataFrame) -> None:
         """Judge instruments again from their first bar, and send the state behind the last."""
-        at_ms = int(self._newest.as_unit("ms").asm8.astype("int64"))
         as_of = max(self._stream.known, late["known_at"].max()) if len(late) else self._stream.known
-        for key, body in rebuilt(self._stream, symbols, as_of):
-            self._sender.send(self._topics.driver, key, body, at_ms)
+        self._stream.known = max(self._stream.known, as_of)
+        states = rebuilt(self._stream, symbols, as_of, self._newest)
+        self._sender.send(self._driver_topic, list(states))
         self.counts.rebuilt += symbols
 
     def _set_aside(self, refused: pd.DataFrame) -> None:
         self.counts.refused += len(refused)
         names = ["reason", "topic", "partition", "offset", "message"]
-        for said in refused[names].itertuples(index=False):
-            letter = DeadLetter.of(*said)
-            self._sender.send(self._topics.dead_letters, b"", letter.encode())
+        letters = [DeadLetter.of(*said) for said in refused[names].itertuples(index=False)]
+        if letters:
+            said = [(b"", letter.encode()) for letter in letters]
+            self._sender.send(self._topics.dead_letters, said)
 
 
 def _beside(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
