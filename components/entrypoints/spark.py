@@ -9,7 +9,7 @@ from components.broker import Access, Topics
 from components.entrypoints.exits import exit_code
 from components.settings import read_settings
 from components.spark_job.run import launched
-from components.spark_job.session import open_session
+from components.spark_job.session import submitted_session
 from components.wiring import open_parts
 
 
@@ -18,7 +18,7 @@ def main() -> int:
     settings = read_settings()
     access, topics = Access.of(**settings.fields()), Topics.under(settings.kafka_prefix)
     lateness = pd.Timedelta(seconds=settings.stream_lateness_s)
-    spark = open_session()
+    spark = submitted_session()
     with open_parts(settings, pd.Timestamp.now("UTC"), command="stream") as parts:
         query, _ = launched(
             spark, parts, access, topics, lateness, n_partitions=settings.kafka_partitions

@@ -1,16 +1,18 @@
 """Spark's side of the two stages: their state lies in Spark's state store."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from pyspark.sql.streaming import StatefulProcessor, StatefulProcessorHandle
 
 from components.spark_job.arrivals import Reading
+from components.spark_job.columns import ARRIVED, JUDGED, ORDERED
 from components.spark_job.judge_stage import JudgeStage
 from components.spark_job.market_stage import MarketStage
 
 TIMES = ("ts", "known_at")
+OBJECTS = ("string", "binary", "boolean")
 
 
 class Reader:
@@ -23,7 +25,7 @@ class Reader:
         """Rows in the columns ARRIVED."""
         for messages in batches:
             if len(messages):
-                yield naive(self._reading.read(utc(messages, ("timestamp",))))
+                yield naive(self._reading.read(utc(messages, ("timestamp",))), ARRIVED)
 
 
 class MarketProcessor(StatefulProcessor):
@@ -73,7 +75,7 @@ class MarketProcessor(StatefulProcessor):
         if waits is not None:
             self._handle.registerTimer(-(-waits // 1000))
         if len(bars):
-            yield naive(bars)
+            yield naive(bars, ORDERED)
 
 
 class JudgeProcessor(StatefulProcessor):
@@ -104,7 +106,7 @@ class JudgeProcessor(StatefulProcessor):
         for symbol, body in after.items():
             self._held.updateValue((symbol,), (body,))
         if len(found):
-            yield naive(found)
+            yield naive(found, JUDGED)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -122,7 +124,10 @@ def utc(rows: pd.DataFrame, times: Sequence[str] = TIMES) -> pd.DataFrame:
     return rows.assign(**said)
 
 
-def naive(rows: pd.DataFrame, times: Sequence[str] = TIMES) -> pd.DataFrame:
-    """The same back."""
-    said = {n: pd.DatetimeIndex(rows[n]).tz_localize(None) for n in times}
-    return rows.assign(**said)
+def naive(rows: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The same back; what is no number as Python's own objects, for Spark takes no others."""
+    times = {n: pd.DatetimeIndex(rows[n]).tz_localize(None) for n in TIMES}
+    objects = [name for name, kind in columns.items() if kind in OBJECTS]
+    rows = rows.assign(**times).astype(dict.fromkeys(objects, object))
+    rows[objects] = rows[objects].where(rows[objects].notna(), None)
+    return rows

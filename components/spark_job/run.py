@@ -17,6 +17,7 @@ from components.steps.stream_start import begin
 
 # Instruments of a shard: as many are judged as one panel.
 OF_SHARD = 50
+LEAST_SHARDS = 4
 
 
 def launched(
@@ -35,8 +36,8 @@ def launched(
     make_topics(access, [*topics, driver_topic], n_partitions)
     stream = begin(parts, pd.Timestamp(parts.clock()), lateness)
     recorder = Recorder(stream, Producer(access), topics, driver_topic)
-    cores = spark.sparkContext.defaultParallelism
-    n_shards = max(cores, -(-len(stream.judge.symbols) // OF_SHARD))
+    # The state lies by shard: the number hangs on nothing that changes between two starts.
+    n_shards = max(LEAST_SHARDS, -(-len(stream.judge.symbols) // OF_SHARD))
     checkpoint = _checkpoint(parts)
     begun = Begun() if _is_there(spark, f"{checkpoint}/commits") else begun_of(stream, n_shards)
     job = Job(

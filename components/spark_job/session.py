@@ -1,5 +1,6 @@
 """Spark as the job needs it: state in RocksDB, instants in UTC, Arrow between Java and Python."""
 
+import os
 import sys
 import warnings
 
@@ -26,12 +27,21 @@ ALONE = {
 
 
 def open_session(**others: str) -> SparkSession:
-    """The session of `spark-submit`, or one on this machine; ``others`` are Spark's own names."""
+    """A session on this machine; ``others`` are Spark's own names and win."""
+    # The worker that Spark starts for itself on the driver asks for no setting of Spark's.
+    os.environ.update(PYSPARK_PYTHON=sys.executable)
+    return _opened({**ALONE, **others, **NEEDED})
+
+
+def submitted_session() -> SparkSession:
+    """The session that `spark-submit` was asked for."""
+    return _opened(NEEDED)
+
+
+def _opened(options: dict[str, str]) -> SparkSession:
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     builder = SparkSession.builder.appName("tremor")
-    given = builder._options  # noqa: SLF001 - what nobody has set is not to be read otherwise
-    said = {**ALONE, "spark.pyspark.python": sys.executable, **given, **others, **NEEDED}
-    for name, value in said.items():
+    for name, value in options.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
