@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from components.carried import Snapshot
 from components.ensemble import Ensemble
+from components.messages import encode_candles
 from components.sessions import ALWAYS_OPEN, Calendars
+from components.spark_job.arrivals import Reading
 from components.spark_job.columns import DOUBTFUL, OUTRUN, WATERMARK
 from components.spark_job.judge_stage import JudgeStage
 from components.spark_job.market_stage import MarketStage
@@ -148,3 +150,31 @@ def test_rows_of_state_are_the_snapshot():
     other = to_rows(Snapshot(("C",), {"n": np.zeros(1)}))
     with pytest.raises(ValueError, match="layouts"):
         from_rows(("A", "C"), [rows[0], other[0]])
+
+
+def test_messages_are_read_or_refused_with_their_reason():
+    """Candles of the watched, those that the driver let pass, its states; nothing stops the rest."""
+    candles = minutes(1, seed=1)
+    (key, good), *_ = encode_candles(candles, "1m")
+    future = encode_candles(candles.assign(ts=candles["ts"] + pd.Timedelta(days=9)), "1m")[0][1]
+    own = judge()
+    state = to_rows(Snapshot((SYMBOLS[0],), own.ensemble.start(1)))
+    state = from_rows((SYMBOLS[0],), state).state
+    tail = np.full(10, np.datetime64("NaT", "us")), np.full((10, 3), np.nan)
+    at = np.datetime64("2024-03-01T00:30", "us")
+    body = sent(SYMBOLS[0], state, *tail, at)
+    said = [("c", good), ("d", good), ("d", body), ("c", b"{"), ("c", None), ("c", future)]
+    strange = encode_candles(candles.assign(symbol="ZZZ"), "1m")[0][1]
+    said.append(("c", strange))
+    messages = pd.DataFrame(said, columns=["topic", "value"]).assign(
+        partition=0,
+        offset=range(len(said)),
+        timestamp=pd.Timestamp("2024-03-01 00:01", tz="UTC"),
+        key=key,
+    )
+    rows = Reading("d", "1m", dict.fromkeys(SYMBOLS, ALWAYS_OPEN)).read(messages)
+    rows = rows.sort_values("offset")
+    assert rows["reason"].isna().tolist() == [True, True, True, False, False, False, False]
+    assert rows["is_passed"].tolist()[:2] == [False, True]
+    assert rows["ts"].iloc[2] == pd.Timestamp(at, tz="UTC")
+    assert rows["watch_list"].tolist()[:3] == [ALWAYS_OPEN] * 3

@@ -1,6 +1,8 @@
 """The stream on Spark: what `spark-submit` runs."""
 
+import signal
 import sys
+import threading
 
 import pandas as pd
 
@@ -23,7 +25,12 @@ def main() -> int:
         query, _ = launched(
             spark, parts, access, topics, lateness, n_partitions=settings.kafka_partitions
         )
-        query.awaitTermination()
+        leaving = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: leaving.set())
+        # A micro-batch in hand that is broken off is done again by the next start.
+        while not query.awaitTermination(1):
+            if leaving.is_set():
+                query.stop()
     return 0
 
 

@@ -46,7 +46,7 @@ class Reading:
     def _states(self, messages: pd.DataFrame) -> pd.DataFrame:
         rows = messages.drop(columns=["key", "value", "timestamp"])
         keys = [bytes(key).decode() for key in messages["key"]]
-        rows = rows.assign(**UNKNOWN, symbol=keys, carried=messages["value"])
+        rows = rows.assign(**{**UNKNOWN, "symbol": keys, "carried": messages["value"]})
         at = np.array([opened_at(bytes(body)) for body in messages["value"]])
         ts = pd.DatetimeIndex(at, tz="UTC").as_unit("us")
         known_at = messages["timestamp"]

@@ -105,13 +105,16 @@ class Recorder:
         hours = self._screen.hours(self._numbered(came))
         came = came.assign(hours=hours.to_numpy())
         is_extended = came["hours"].eq("extended")
-        watermark = marks.groupby("watch_list")["ts"].max() - MILLISECOND
         # Of a calendar without a mark Spark let nothing through: all of it was late.
-        up_to = came["watch_list"].map(watermark).fillna(came["ts"].max())
-        up_to = up_to.where(up_to > (last := came["watch_list"].map(self._judged_to)), last)
+        marked = dict(zip(marks["watch_list"], marks["ts"] - MILLISECOND, strict=True))
+        up_to = {
+            name: max(marked.get(name, came["ts"].max()), self._judged_to[name])
+            for name in self._names
+        }
+        is_over = came["ts"] <= pd.DatetimeIndex([up_to[n] for n in came["watch_list"]])
         now = pd.MultiIndex.from_frame(pd.concat([judged[BAR], doubtful[BAR]]))
         is_now = pd.MultiIndex.from_frame(came[BAR]).isin(now)
-        return came[(came["ts"] <= up_to) & ~is_now & ~is_extended], came[is_extended]
+        return came[is_over & ~is_now & ~is_extended], came[is_extended]
 
     def _numbered(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows.assign(member=self._members.get_indexer(pd.Index(rows["symbol"])))
