@@ -37,6 +37,7 @@ class Stages:
         self.held, self.states = None, {}
 
     def take(self, rows, watermark):
+        """What the driver would be given."""
         self.held, bars, _ = self.market.take(ALWAYS_OPEN, self.held, rows, watermark)
         found = []
         if len(bars):
@@ -153,7 +154,7 @@ def test_rows_of_state_are_the_snapshot():
 
 
 def test_messages_are_read_or_refused_with_their_reason():
-    """Candles of the watched, those that the driver let pass, its states; nothing stops the rest."""
+    """Candles, those that the driver let pass, its states; what is none stops nothing."""
     candles = minutes(1, seed=1)
     (key, good), *_ = encode_candles(candles, "1m")
     future = encode_candles(candles.assign(ts=candles["ts"] + pd.Timedelta(days=9)), "1m")[0][1]

@@ -13,6 +13,7 @@ __all__ = [
 # Each module has ``opened(**settings)``; it and its libraries are imported when it is asked for.
 FEEDS: Final[dict[str, str]] = {
     "binance": "components.feeds.binance",
+    "kafka": "components.feeds.kafka",
     "polygon": "components.feeds.polygon",
     "replay": "components.feeds.replay",
 }

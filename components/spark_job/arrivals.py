@@ -1,10 +1,11 @@
 """Messages of the topics to rows: candles, states that the driver sends, and what is neither. Pure.
 
-When a candle became known is when the broker had its message.
+A candle became known when its message says, and no later than the broker had it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from components.spark_job.columns import ARRIVED
 from components.spark_job.sent_state import opened_at
 
 # What a row says where its message does not.
-UNKNOWN = {"is_passed": False, "carried": None, "reason": None, "message": None}
+UNKNOWN: dict[str, Any] = {"is_passed": False, "carried": None, "reason": None, "message": None}
 
 BRACE = b"{"
 
@@ -59,10 +60,12 @@ class Reading:
         refused = dict(unread)
         at = np.array([i for i in range(len(values)) if i not in refused], dtype=np.intp)
         where = messages[["topic", "partition", "offset", "timestamp"]].iloc[at]
-        where = where.rename(columns={"timestamp": "known_at"}).reset_index(drop=True)
+        where = where.reset_index(drop=True)
         rows = pd.concat([candles, where], axis=1).assign(**UNKNOWN)
         rows["is_passed"] = rows["topic"] == self.driver_topic
-        late = rows["ts"] > rows["known_at"]
+        said, came = rows["known_at"], rows["timestamp"]
+        rows["known_at"] = said.where(said <= came, came)
+        late = rows["ts"] > came
         strange = ~rows["symbol"].isin(list(self.watch_list_of)) | late
         for i in np.flatnonzero(strange):
             reason = "ts is yet to come" if late.iloc[i] else "the instrument is not watched"

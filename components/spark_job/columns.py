@@ -67,6 +67,7 @@ VERDICT = {
     "scale": "double",
     "market_part": "double",
     "residual_p": "double",
+    "parameters": "string",
 }
 
 # ``beside`` holds the scores and contributions of an unusual bar, as JSON.

@@ -22,6 +22,7 @@ from components.steps.judging import Rows, record_rows
 from components.steps.screening import Screen
 from components.steps.stream import Stream
 from components.steps.stream_late import not_stored
+from components.steps.telling import tell_at
 from components.tables import CANDLES, MARKET, QUARANTINE
 
 BAR = ["symbol", "ts"]
@@ -44,7 +45,7 @@ class Recorder:
     """Stores micro-batches; ``stream`` is the state behind all that was stored at the start."""
 
     def __init__(self, stream: Stream, sender: Producer, topics: Topics, driver_topic: str) -> None:
-        self._parts, self._stream = stream.parts, stream
+        self._parts, self._stream, self._begun = stream.parts, stream, stream.known
         self._sender, self._topics, self._driver_topic = sender, topics, driver_topic
         self._screen = Screen(stream.parts, stream.judge.symbols)
         self._members = pd.Index(stream.judge.symbols)
@@ -77,23 +78,35 @@ class Recorder:
         late, extended = self._apart(candles, judged, doubtful, marks)
         if len(candles):
             self._newest = max(self._newest, candles["ts"].max())
+        self._stream.known = max(self._stream.known, rows["known_at"].max())
         with self._parts.warehouse.transaction():
             verdicts = self._store(judged, extended)
             self._move(judged)
             again = {*outrun, *self._store_late(late)}
             self._look_at(doubtful)
             if again:
-                self._rebuild(tuple(sorted(again)), late)
+                self._rebuild(tuple(sorted(again)))
             self._set_aside(refused)
             self._sender.flush()
         if len(verdicts):
             self._sender.send(self._topics.verdicts, encode_verdicts(verdicts))
             self._sender.flush()
+        self._tell(judged, is_whole=bool(again))
         return verdicts
+
+    def _tell(self, judged: pd.DataFrame, *, is_whole: bool) -> None:
+        """Tell what was unusual; a micro-batch that is repeated tells nothing twice."""
+        odd = (judged["verdict"] == "anomaly") | (judged["market_verdict"] == "anomaly")
+        when = judged.groupby("ts")["known_at"].max().cummax()
+        news = when[when.index.isin(judged.loc[odd, "ts"])].drop_duplicates()
+        for instant in news:
+            tell_at(self._parts, instant, is_whole=False)
+        if is_whole:
+            tell_at(self._parts, self._stream.known, is_whole=True)
 
     def _known(self, known_at: "pd.Series[pd.Timestamp]") -> "pd.Series[pd.Timestamp]":
         """What was kept at the start must be seen to have been known before what comes now."""
-        least = self._stream.known + pd.Timedelta(microseconds=1)
+        least = self._begun + pd.Timedelta(microseconds=1)
         return known_at.where(known_at >= least, least)
 
     def _apart(
@@ -177,11 +190,9 @@ class Recorder:
             again = encode_candles(passed, self._parts.watch.interval)
             self._sender.send(self._driver_topic, again)
 
-    def _rebuild(self, symbols: tuple[str, ...], late: pd.DataFrame) -> None:
+    def _rebuild(self, symbols: tuple[str, ...]) -> None:
         """Judge instruments again from their first bar, and send the state behind the last."""
-        as_of = max(self._stream.known, late["known_at"].max()) if len(late) else self._stream.known
-        self._stream.known = max(self._stream.known, as_of)
-        states = rebuilt(self._stream, symbols, as_of, self._newest)
+        states = rebuilt(self._stream, symbols, self._stream.known, self._newest)
         self._sender.send(self._driver_topic, list(states))
         self.counts.rebuilt += symbols
 
@@ -196,7 +207,7 @@ class Recorder:
 
 def _beside(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The scores and contributions of the unusual bars as rows of their tables."""
-    tables: tuple[list[dict[str, object]], list[dict[str, object]]] = ([], [])
+    tables: tuple[list[Any], list[Any]] = ([], [])
     named = [*BAR, "interval", "known_at"]
     unusual = rows[rows["beside"].notna()]
     for bar, text in zip(unusual[named].to_dict("records"), unusual["beside"], strict=True):

@@ -6,6 +6,7 @@ Pure: Spark's processor hands over what its state store holds, and stores what c
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,9 @@ from components.spark_job.sent_state import opened_state
 from components.state_rows import from_rows, to_rows
 from components.streaming.judge import StreamJudge
 from components.verdicts import contribution_rows, score_rows, verdict_rows
+
+# The driver says when it became known.
+UNKNOWN = pd.Timestamp(0, tz="UTC")
 
 UNSAID = ("interval", "judge", "known_at")
 
@@ -114,30 +118,30 @@ def _last_ts(body: bytes) -> np.datetime64:
 
 
 def _found(judged: Judged, ensemble: Ensemble, interval: str, rows: pd.DataFrame) -> pd.DataFrame:
-    said = verdict_rows(judged, "", interval, pd.NaT).drop(columns=list(UNSAID))
+    said = verdict_rows(judged, "", interval, UNKNOWN).drop(columns=list(UNSAID))
     series, bars = np.nonzero(judged.panel.is_bar)
     channels = dict(zip(VECTOR, judged.channels[:, series, bars], strict=True))
     unusual = judged.is_anomaly[series, bars]
     beside = np.full(len(said), None, dtype=object)
     if unusual.any():
-        scores = score_rows(judged, ensemble.seats, interval, pd.NaT, judged.is_anomaly)
-        parts = contribution_rows(judged, interval, pd.NaT)
+        scores = score_rows(judged, ensemble.seats, interval, UNKNOWN, judged.is_anomaly)
+        parts = contribution_rows(judged, interval, UNKNOWN)
         for i in np.flatnonzero(unusual):
             bar = tuple(said.loc[i, ["symbol", "ts"]])
             beside[i] = json.dumps([_of_bar(table, bar) for table in (scores, parts)])
     copied = [n for n in JUDGED if n not in said and n not in VECTOR and n != "beside"]
     # Both are ordered by instrument and bar.
     own = rows.sort_values(["symbol", "ts"], kind="stable")[copied]
-    said = said.assign(**channels, beside=beside, **{n: own[n].to_numpy() for n in own})
+    said = said.assign(**channels, beside=beside, **{str(n): own[n].to_numpy() for n in own})
     return said.assign(known_at=own["known_at"].to_numpy())[list(JUDGED)]
 
 
-def _of_bar(table: pd.DataFrame, bar: tuple[str, pd.Timestamp]) -> list[dict[str, object]]:
+def _of_bar(table: pd.DataFrame, bar: tuple[str, pd.Timestamp]) -> list[Any]:
     """The rows of one bar, without what names the bar."""
     if not len(table):
         return []
     own = table[(table["symbol"] == bar[0]) & (table["ts"] == bar[1])]
-    rows: list[dict[str, object]] = own.drop(
-        columns=["symbol", "ts", *UNSAID], errors="ignore"
-    ).to_dict("records")
+    rows: list[Any] = own.drop(columns=["symbol", "ts", *UNSAID], errors="ignore").to_dict(
+        "records"
+    )
     return rows

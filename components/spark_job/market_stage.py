@@ -119,7 +119,7 @@ class MarketStage:
         own = found.rename(columns={v: k for k, v in OF_MARKET.items()}).drop(columns="steps")
         place = pd.Index(stamps(own["ts"])).get_indexer(pd.Index(stamps(rows["ts"])))
         own = own.drop(columns="ts").reset_index(drop=True).reindex(place)
-        return state, rows.assign(**{n: own[n].to_numpy() for n in own})
+        return state, rows.assign(**{str(n): own[n].to_numpy() for n in own})
 
     def _placed(self, name: str, rows: pd.DataFrame) -> pd.DataFrame:
         at = pd.Index(self.judge.symbols).get_indexer(pd.Index(rows["symbol"]))

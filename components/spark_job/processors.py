@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from pyspark.sql.streaming import StatefulProcessor, StatefulProcessorHandle
+from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
 from components.spark_job.arrivals import Reading
 from components.spark_job.columns import ARRIVED, JUDGED, ORDERED
@@ -39,14 +39,14 @@ class MarketProcessor(StatefulProcessor):
         self._handle = handle
         self._held = handle.getValueState("market", "body binary")
 
-    def handleInitialState(self, key: Any, initialState: pd.DataFrame, timerValues: Any) -> None:  # noqa: ARG002, N802, N803 - Spark's names
+    def handleInitialState(self, key: Any, initialState: Any, timerValues: Any) -> None:  # noqa: ARG002, N802, N803 - Spark's names
         """Put the state in that a first start begins with."""
         self._held.update((bytes(initialState["body"].iloc[0]),))
 
     def handleInputRows(  # noqa: N802 - Spark's name
         self,
         key: Any,
-        rows: Iterator[pd.DataFrame],
+        rows: Iterator[Any],
         timerValues: Any,  # noqa: N803
     ) -> Iterator[pd.DataFrame]:
         """Candles of the calendar, each micro-batch's all together."""
@@ -88,7 +88,7 @@ class JudgeProcessor(StatefulProcessor):
         """Open the state."""
         self._held = handle.getMapState("carried", "symbol string", "body binary")
 
-    def handleInitialState(self, key: Any, initialState: pd.DataFrame, timerValues: Any) -> None:  # noqa: ARG002, N802, N803 - Spark's names
+    def handleInitialState(self, key: Any, initialState: Any, timerValues: Any) -> None:  # noqa: ARG002, N802, N803 - Spark's names
         """Put the states in that a first start begins with."""
         for symbol, body in initialState[["symbol", "body"]].itertuples(index=False):
             self._held.updateValue((symbol,), (bytes(body),))
@@ -96,7 +96,7 @@ class JudgeProcessor(StatefulProcessor):
     def handleInputRows(  # noqa: N802 - Spark's name
         self,
         key: Any,  # noqa: ARG002
-        rows: Iterator[pd.DataFrame],
+        rows: Iterator[Any],
         timerValues: Any,  # noqa: ARG002, N803
     ) -> Iterator[pd.DataFrame]:
         """Bars in order, each micro-batch's all together."""

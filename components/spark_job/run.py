@@ -1,6 +1,7 @@
 """The job: the stores opened, the query started, until it is stopped."""
 
 import hashlib
+from typing import Any
 
 import pandas as pd
 from pyspark.sql import SparkSession
@@ -13,10 +14,12 @@ from components.spark_job.market_stage import MarketStage
 from components.spark_job.query import Job, start
 from components.spark_job.start_state import Begun, begun_of
 from components.steps.parts import Parts
-from components.steps.stream_start import begin
+from components.steps.stream_start import begin, newest_known
 
 # Instruments of a shard: as many are judged as one panel.
 OF_SHARD = 50
+
+EPOCH = pd.Timestamp(0, tz="UTC")
 LEAST_SHARDS = 4
 
 
@@ -34,7 +37,7 @@ def launched(
     """Begin behind all that is stored, or behind the checkpoint where there is one."""
     driver_topic = f"{topics.candles}-driver"
     make_topics(access, [*topics, driver_topic], n_partitions)
-    stream = begin(parts, pd.Timestamp(parts.clock()), lateness)
+    stream = begin(parts, newest_known(parts) or EPOCH, lateness)
     recorder = Recorder(stream, Producer(access), topics, driver_topic)
     # The state lies by shard: the number hangs on nothing that changes between two starts.
     n_shards = max(LEAST_SHARDS, -(-len(stream.judge.symbols) // OF_SHARD))
@@ -63,7 +66,7 @@ def _checkpoint(parts: Parts) -> str:
 
 
 def _is_there(spark: SparkSession, path: str) -> bool:
-    java = spark.sparkContext._jvm  # noqa: SLF001 - Spark's own file systems have no other door
+    java: Any = spark.sparkContext._jvm  # noqa: SLF001 - Spark's own file systems have no other door
     where = java.org.apache.hadoop.fs.Path(path)
     files = where.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())  # noqa: SLF001
     return bool(files.exists(where))

@@ -32,7 +32,7 @@ class Sieve:
         """
         member = pd.Index(self.members).get_indexer(pd.Index(rows["symbol"]))
         is_idle = ((rows["volume"] == 0) & (rows["high"] == rows["low"])).to_numpy()
-        so_far = n_idle + np.bincount(member[is_idle], minlength=len(n_idle))
+        so_far = (n_idle + np.bincount(member[is_idle], minlength=len(n_idle))).astype(float)
         most = dead_after(self.interval)
         is_good = is_plain(rows, last_close[member], so_far[member], most) & self._is_on_time(rows)
         is_good |= rows["is_passed"].to_numpy(dtype=bool)

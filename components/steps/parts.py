@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 import pandas as pd
 
+from components.carried import Snapshot
 from components.channels.base import Channel
 from components.ensemble import Ensemble
 from components.lake import Lake
@@ -59,7 +60,10 @@ class Watch:
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything that a run has open; ``run`` collects what the run did."""
+    """Everything that a run has open; ``run`` collects what the run did.
+
+    ``ledger`` gives what is counted of each instrument just now, where that is not in the lake.
+    """
 
     watch: Watch
     source: Source
@@ -75,6 +79,7 @@ class Parts:
     progress: Progress = unseen
     second: Source | None = None
     is_dry: bool = False
+    ledger: Callable[[], Snapshot] | None = None
 
     @property
     def is_measured(self) -> bool:

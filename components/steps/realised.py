@@ -40,6 +40,8 @@ def realised(parts: Parts, carried: Snapshot | None) -> pd.DataFrame:
 def carried_now(parts: Parts) -> Snapshot | None:
     """The newest carried state, or None before the first verdict."""
     symbols = tuple(sorted(parts.watch.symbols))
+    if parts.ledger is not None:
+        return parts.ledger().take(symbols)
     found = latest_ledger(parts, parts.run.as_of, symbols)
     return None if found is None else found[1].take(symbols)
 

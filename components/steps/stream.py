@@ -42,19 +42,17 @@ Heard = Callable[[pd.DataFrame, Rows], None]
 class Taken:
     """What became of an arrival.
 
-    ``judged`` are the verdicts in pieces; ``late`` the candles of bars that were judged before;
-    ``refused`` how many rows were kept aside, ``strange`` how many are of nobody watched.
+    ``judged`` are the verdicts in pieces; ``news`` the instants at which something unusual was
+    known, of an instrument or a market, in order; ``late`` the candles of bars that were judged
+    before; ``n_refused`` how many rows were kept aside, ``n_strange`` how many are of nobody
+    watched.
     """
 
     judged: tuple[Judged, ...]
+    news: tuple[pd.Timestamp, ...]
     late: pd.DataFrame
     n_refused: int = 0
     n_strange: int = 0
-
-    @property
-    def is_news(self) -> bool:
-        """Whether something was unusual."""
-        return any(bool(each.is_anomaly.any()) for each in self.judged)
 
 
 @dataclass
@@ -146,7 +144,10 @@ class Stream:
             self._store_aside(extended, aside)
         pieces = [self._judged(piece) for piece in _slices(due)]
         self._carried.pending = pending
-        return Taken(tuple(pieces), late, len(aside), n_strange)
+        news = [instant for _, instants in pieces for instant in instants]
+        return Taken(
+            tuple(judged for judged, _ in pieces), tuple(news), late, len(aside), n_strange
+        )
 
     def _numbered(self, arrived: Arrived, now: pd.Timestamp | None) -> tuple[pd.DataFrame, int]:
         """The candles of those that are watched, with their number; how many were of others."""
@@ -188,8 +189,8 @@ class Stream:
             late.append(released.late)
         return _dated(due), _dated(late), waiting
 
-    def _judged(self, rows: pd.DataFrame) -> Judged:
-        """Judge some bars and store them, all of it or nothing."""
+    def _judged(self, rows: pd.DataFrame) -> tuple[Judged, list[pd.Timestamp]]:
+        """Judge some bars and store them, all of it or nothing; give when news was known."""
         when = self._judged_at(rows)
         known = when.iloc[-1]
         split = rows.assign(split=1.0)
@@ -207,7 +208,7 @@ class Stream:
             record_rows(self.parts, judged)
         self._moved(state, found, known)
         self.heard(candles, judged)
-        return found.judged
+        return found.judged, _news(found, when)
 
     def _judged_at(self, rows: pd.DataFrame) -> "pd.Series[pd.Timestamp]":
         """When each bar could be judged: when the last of its candles, or of earlier ones, came."""
@@ -327,6 +328,16 @@ def _dated(tables: list[pd.DataFrame]) -> pd.DataFrame:
         rows = rows.iloc[np.lexsort((rows["member"].to_numpy(), rows["ts"].to_numpy()))]
     ts = pd.DatetimeIndex(rows["ts"].to_numpy().view("M8[us]")).tz_localize("UTC")
     return rows.assign(ts=ts)
+
+
+def _news(found: Found, when: "pd.Series[pd.Timestamp]") -> list[pd.Timestamp]:
+    """When the bars became known on which an instrument or a market was unusual."""
+    own = found.judged.panel.ts[found.judged.is_anomaly]
+    odd = pd.DatetimeIndex(np.unique(own), tz="UTC").as_unit("us")
+    market = found.market
+    wide = pd.DatetimeIndex(market.loc[market["verdict"] == "anomaly", "ts"])
+    instants = when[when.index.isin(odd.append(wide))]
+    return list(instants.drop_duplicates())
 
 
 def _overdue(waiting: pd.DataFrame, now: pd.Timestamp | None, through: int | None) -> int:

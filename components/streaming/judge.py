@@ -111,6 +111,7 @@ class StreamJudge:
 
     @cached_property
     def round_the_clock(self) -> frozenset[str]:
+        """The instruments whose market never closes."""
         return frozenset(s for s, name in self._calendar_of.items() if name == ALWAYS_OPEN)
 
     def _rate(self, symbol: str) -> float:
