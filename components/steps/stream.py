@@ -334,7 +334,7 @@ def _stamps(rows: pd.DataFrame) -> Ints:
 
 
 def _us(instant: pd.Timestamp) -> int:
-    return int(instant.as_unit("us").value // 1)
+    return int(instant.as_unit("us").asm8.astype(np.int64))
 
 
 def _length(span: pd.Timedelta) -> int:
