@@ -75,6 +75,7 @@ bench: .venv/.dev  ## The benchmarks; each prints ratios
 	@$(BIN)/python -m benchmarks.parse_archive
 	@$(BIN)/python -m benchmarks.backfill_minutes
 	@$(BIN)/python -m benchmarks.judgement
+	@$(BIN)/python -m benchmarks.stream_judge
 	@$(BIN)/python -m benchmarks.daily_run
 	@$(BIN)/python -m benchmarks.detection
 	@$(BIN)/python -m benchmarks.training

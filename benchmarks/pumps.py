@@ -58,10 +58,11 @@ CAUGHT = "EVXBTC_2021-01-09T2100Z"
 
 def judges(per_week: float) -> dict[str, Ensemble]:
     """Who is asked: the shipped ones for minutes, the view apart, and those of days."""
+    chosen = shipped(per_week)
     return {
-        f"shipped for minutes, {per_week:.3g} a week": shipped(per_week),
+        f"shipped for minutes, {per_week:.3g} a week": chosen,
         f"surge alone, {per_week:.3g} a week": lone("surge", per_week),
-        f"without surge, {per_week:.3g} a week": Ensemble(ENSEMBLE, per_week * 365.25 / 7),
+        f"without surge, {per_week:.3g} a week": replace(chosen, detectors=ENSEMBLE),
     }
 
 

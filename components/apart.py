@@ -1,4 +1,7 @@
-"""A view asked apart from the vote: it resolves what no vote can, at a share of the rate."""
+"""Views asked apart from the vote: each resolves what no vote can, at a share of the rate."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -6,34 +9,52 @@ from components.panels import Array
 
 # What marks a pump has a tail of its own (``HeavyTail``), which the ranks of a vote would hide: the
 # second of five views saw no more in 24 pumps than in any busy hour. A tenth of two a week is
-# less than one in a month.
-APART, SHARE = "surge", 0.1
+# less than one in a month. A plunge of an hour is no odd minute: each was as wild as those just
+# before it, and the month's largest stands out among hours alone (``Onset``). Three tenths of two a
+# week are the two or three largest swings of a month.
+SHARES: Mapping[str, float] = MappingProxyType({"surge": 0.1, "swing": 0.3})
+
+# Which of them has all of a rate that no vote can resolve.
+FINEST = "surge"
 
 
-def share_of(rates: Array, finest: float) -> Array:
-    """The view's share of each stated rate (n_series,), of shape (n_series, 1).
+def shares_of(names: Sequence[str], rates: Array, finest: float) -> Array:
+    """Each view's share of each stated rate, (n_views, n_series, 1); the rest is the vote's.
 
-    All of it where the rate is below ``finest``, the least that the vote can resolve.
+    Where the rate is below ``finest``, the least that the vote can resolve, ``FINEST`` has it all,
+    or where that is not asked, the others as much as they would have.
     """
-    return np.where(rates < finest, 1.0, SHARE)[:, None]
+    usual = np.array([SHARES[name] for name in names])[:, None, None]
+    alone = np.array([float(name == FINEST) for name in names])[:, None, None]
+    if FINEST not in names:
+        alone = usual / usual.sum()
+    return np.where((rates < finest)[None, :, None], alone, usual)
 
 
-def joined(vote_p: Array, apart_p: Array, share: Array) -> Array:
-    r"""One p-value of the vote and of the view, each asked at its share of the rate.
+def joined(vote_p: Array, apart_p: Array, shares: Array) -> Array:
+    r"""One p-value of the vote and of the views, each asked at its share of the rate.
 
-    .. math:: p = \min(p^{vote} / (1 - w), p^{apart} / w, 1)
+    .. math:: p = \min(p^{vote} / (1 - \sum_i w_i), p^{apart}_i / w_i, 1)
 
     A bar on which nothing is odd has such a p of at most alpha with a probability of at most
-    (1 - w) alpha + w alpha, however much the two depend on each other (Bonferroni). Where the
-    view abstains, it is the vote's; NaN where both do.
+    the sum of their shares of alpha, which is alpha, however much they depend on each other
+    (Bonferroni). Where all views abstain, it is the vote's; NaN where the vote does as well.
 
     Parameters
     ----------
-    vote_p, apart_p : Array
+    vote_p : Array
         Shape (n_series, n_bars); NaN where there is none.
-    share : Array
-        w, shape (n_series, 1), in (0, 1]; at 1 the vote is not asked.
+    apart_p : Array
+        Shape (n_views, n_series, n_bars).
+    shares : Array
+        w, shape (n_views, n_series, 1), in [0, 1]; where they sum to 1 the vote is not asked,
+        and a view with 0 is not.
     """
-    with np.errstate(divide="ignore"):
-        least = np.fmin(vote_p / (1 - share), apart_p / share)
-    return np.minimum(np.where(np.isnan(apart_p), vote_p, least), 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        asked = np.where(shares > 0, apart_p / shares, np.nan)
+        left = 1 - shares.sum(axis=0)
+        least = np.where(left > 1e-12, vote_p / left, np.nan)
+        for each in asked:
+            least = np.fmin(least, each)
+    is_silent = np.isnan(asked).all(axis=0)
+    return np.minimum(np.where(is_silent, vote_p, least), 1.0)

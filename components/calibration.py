@@ -11,6 +11,7 @@ from numba import njit, vectorize
 
 from components.carried import State
 from components.heavy_tail import HeavyTail
+from components.onset import Onset
 from components.panels import Array, Flags, Ints
 
 Singles = npt.NDArray[np.float32]
@@ -136,7 +137,7 @@ LEAST_TAIL = 0.05
 SHAPES = (-0.1, 0.6)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _refer(
     scores: Array,
     regime: Ints,
@@ -150,11 +151,12 @@ def _refer(
     p, n_reference = found
     n_regimes, window = past.shape[1], past.shape[2]
     pool = np.empty(n_regimes * window, dtype=np.float32)
-    # A buffer is sorted when its tail is first asked for, and kept so from then on.
+    # A buffer is sorted when its tail is asked for again, and kept so from then on: a stream that
+    # comes bar by bar never asks twice in a call, and what is asked once need not be sorted.
     ordered = np.empty((n_regimes, window), dtype=np.float32)
-    is_ordered = np.zeros(n_regimes, dtype=np.bool_)
+    is_ordered, was_asked = np.zeros((2, n_regimes), dtype=np.bool_)
     for i in range(scores.shape[0]):
-        is_ordered[:] = False
+        is_ordered[:], was_asked[:] = False, False
         for t in range(scores.shape[1]):
             if np.isnan(scores[i, t]):
                 continue
@@ -163,26 +165,28 @@ def _refer(
             is_enough = held >= least[1] or held == total
             n_reference[i, t] = held if is_enough else total
             if total >= least[0] and is_enough:
+                reference = past[i, own, :held]
                 if is_ordered[own]:
-                    at_least = held - np.searchsorted(ordered[own, :held], score)
+                    reference = ordered[own, :held]
+                    at_least = held - np.searchsorted(reference, score)
                 else:
-                    at_least = _at_least(past[i, own, :held], score)
-                if not is_ordered[own] and at_least <= _n_tail(held):
-                    ordered[own, :held] = np.sort(past[i, own, :held])
-                    is_ordered[own] = True
-                p[i, t] = _p_value(ordered[own, :held], at_least, score, usual_shape)
+                    at_least = _at_least(reference, score)
+                is_tail = at_least <= _n_tail(held)
+                if is_tail and was_asked[own] and not is_ordered[own]:
+                    ordered[own, :held] = np.sort(reference)
+                    reference, is_ordered[own] = ordered[own, :held], True
+                was_asked[own] |= is_tail
+                p[i, t] = _p_value(reference, is_ordered[own], at_least, score, usual_shape)
             elif total >= least[0]:
                 reference = _pooled(past[i], n[i], pool)
                 at_least = _at_least(reference, score)
-                if at_least <= _n_tail(total):
-                    reference = np.sort(reference)
-                p[i, t] = _p_value(reference, at_least, score, usual_shape)
+                p[i, t] = _p_value(reference, False, at_least, score, usual_shape)
             if enters[i, t]:
                 _remember(past[i, own], ordered[own], is_ordered[own], n[i, own], score)
                 n[i, own] += 1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _remember(past: Singles, ordered: Singles, is_ordered: bool, n: int, score: np.float32) -> None:
     place = n % len(past)
     if is_ordered:
@@ -190,7 +194,7 @@ def _remember(past: Singles, ordered: Singles, is_ordered: bool, n: int, score: 
     past[place] = score
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _pooled(past: Singles, n: Ints, pool: Singles) -> Singles:
     """The scores of all regimes together."""
     window, m = past.shape[1], 0
@@ -201,12 +205,12 @@ def _pooled(past: Singles, n: Ints, pool: Singles) -> Singles:
     return pool[:m]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _n_tail(n: int) -> int:
     return max(int(TAIL * n), 8)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _at_least(past: Singles, score: np.float32) -> int:
     count = np.int32(0)
     for j in range(len(past)):
@@ -214,7 +218,7 @@ def _at_least(past: Singles, score: np.float32) -> int:
     return int(count)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _replace(ordered: Singles, held: int, old: np.float32, new: np.float32) -> None:
     """Put ``new`` into the first ``held`` sorted values, in place of ``old`` when full."""
     gap = int(np.searchsorted(ordered, old)) if held == len(ordered) else held
@@ -227,16 +231,19 @@ def _replace(ordered: Singles, held: int, old: np.float32, new: np.float32) -> N
     ordered[gap] = new
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _p_value(ordered: Singles, at_least: int, score: np.float32, usual_shape: float) -> float:
-    """Rank or tail; ``ordered`` need be sorted only where the tail is asked for."""
-    n, k = len(ordered), _n_tail(len(ordered))
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _p_value(
+    past: Singles, is_ordered: bool, at_least: int, score: np.float32, usual_shape: float
+) -> float:
+    """Rank, or tail through the largest scores."""
+    n, k = len(past), _n_tail(len(past))
     if at_least > k:
         return (1.0 + at_least) / (n + 1.0)
-    threshold = np.float64(ordered[n - k - 1])
+    largest = past[n - k - 1 :] if is_ordered else _largest(past, k + 1)
+    threshold = np.float64(largest[0])
     mean, weighted = 0.0, 0.0
     for j in range(k):
-        excess = np.float64(ordered[n - k + j]) - threshold
+        excess = np.float64(largest[j + 1]) - threshold
         mean += excess
         weighted += excess * (1.0 - (j + 0.65) / k)
     mean, weighted = mean / k, weighted / k
@@ -246,10 +253,27 @@ def _p_value(ordered: Singles, at_least: int, score: np.float32, usual_shape: fl
     shape = 2 - mean / slack if slack > 1e-12 else 0.0
     weight = k / (k + SHRINKAGE)
     shape = min(max(weight * shape + (1 - weight) * usual_shape, SHAPES[0]), SHAPES[1])
-    body = threshold - np.float64(ordered[n // 2])
-    y = (np.float64(score) - threshold) / (max(mean, LEAST_TAIL * body) * (1 - shape))
+    scale = max(mean, _least_scale(past, threshold, mean))
+    y = (np.float64(score) - threshold) / (scale * (1 - shape))
     survival = np.exp(-y) if abs(shape) < 1e-6 else max(1 + shape * y, 1e-6) ** (-1 / shape)
     return float(max(k / n * survival, LEAST_P))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _largest(past: Singles, k: int) -> Singles:
+    """The ``k`` largest, ascending."""
+    largest: Singles = np.sort(np.partition(past, len(past) - k)[len(past) - k :])
+    return largest
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _least_scale(past: Singles, threshold: float, mean: float) -> float:
+    """What the mean excess is at least; 0 where it is far above."""
+    # The median costs a search: the least score tells mostly that it does not matter.
+    if mean >= LEAST_TAIL * (threshold - np.float64(past.min())):
+        return 0.0
+    middle = len(past) // 2
+    return float(LEAST_TAIL * (threshold - np.float64(np.partition(past, middle)[middle])))
 
 
 # No sample of a thousand can tell smaller ones apart.
@@ -297,6 +321,7 @@ OWN_RULES: Mapping[str, Calibration] = {
     "amplitude_zscore": NormalRule(),
     "dual_stream": NormalRule(),
     "surge": HeavyTail(),
+    "swing": Onset(),
 }
 
 
@@ -352,7 +377,7 @@ class KeptRate:
         return {"shift": shift}, alert, in_force
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _keep(
     p: Array,
     regime: Ints,

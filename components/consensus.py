@@ -76,7 +76,7 @@ class Poll:
         return after, Polled(kth, weight, is_usual)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _poll(
     p: Array,
     products: Array,
@@ -109,7 +109,7 @@ def _poll(
             _measure(products[i], speaking, surprise)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _measure(products: Array, speaking: int, surprise: Array) -> None:
     for v in range(len(surprise)):
         for w in range(len(surprise)):
@@ -117,14 +117,14 @@ def _measure(products: Array, speaking: int, surprise: Array) -> None:
                 products[v, w] += surprise[v] * surprise[w]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _weigh(products: Array, speaking: int, same: float, weight: Array) -> None:
     for v in range(len(weight)):
         if speaking >> v & 1:
             weight[v] = 1.0 / _n_alike(products, v, speaking, same)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _n_alike(products: Array, view: int, speaking: int, same: float) -> int:
     n_alike = 0
     for w in range(products.shape[0]):
@@ -135,7 +135,7 @@ def _n_alike(products: Array, view: int, speaking: int, same: float) -> int:
     return n_alike
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _cast(p: Array, weight: Array, kth: Array) -> None:
     total, k, least = 0.0, 0, -1.0
     while k < len(kth):
@@ -155,7 +155,7 @@ def _cast(p: Array, weight: Array, kth: Array) -> None:
         least = value
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _accept(usual: Ints, other: Ints, run: Ints, i: int, speaking: int, accepted: int) -> None:
     if usual[i] == 0 or speaking == usual[i]:
         usual[i], run[i] = speaking, 0

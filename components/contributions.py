@@ -19,6 +19,7 @@ WORDS = {
     "dollar_volume_z": "money traded",
     "excursion_z": "reach above the close before",
     "macro_range": "largest range of the last 60 bars",
+    "macro_reach": "how far the price went in the last 60 bars",
     "macro_volatility": "volatility of the last 60 bars",
     "macro_volume": "volume of the last 60 bars",
     "market_relative_return": "return beyond the market's",

@@ -103,7 +103,7 @@ def half_life_of(interval: str) -> float:
     return max(HALF_LIFE_DAYS, HALF_LIFE_SHORT / length(interval))
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _count(columns: Array, edges: Array, counts: Array, decay: float) -> None:
     for i in range(columns.shape[0]):
         for t in range(columns.shape[1]):

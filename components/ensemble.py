@@ -8,16 +8,17 @@ The daily run, a rebuild from history and a replay all pass here.
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from components import drift
-from components.apart import APART, SHARE, joined, share_of
+from components.apart import FINEST, SHARES, joined, shares_of
 from components.calibration import Calibration, KeptRate, Reference, calibration_of, two_sided
 from components.carried import State, named, scoped
 from components.consensus import LEVELS, Poll, quorum_of
-from components.detectors import DETECTORS, lstm_scan
+from components.detectors import DETECTORS, PLACED, lstm_scan
 from components.detectors.base import Model, OwnHistoryDetector, TrainableDetector
 from components.errors import SettingsError, UnknownName
 from components.features import FEATURES, price
@@ -27,6 +28,7 @@ from components.features.columns import Columns
 from components.heavy_tail import HeavyTail
 from components.model_files import to_files
 from components.panels import FIELDS, Array, CandlePanel, Flags, Ints
+from components.parameters import Parameters
 from components.refitted import YEAR, OwnPast, Refitted
 from components.trained import Trained
 from components.trained_seat import Seen, TrainedSeat
@@ -67,7 +69,8 @@ class Judged:
     volatility of log returns known before the bar, a fraction; ``market_part`` the share of the
     return ``move`` that the market explains, a fraction, and ``residual_p`` the p-value of the
     rest; ``channels`` (6, n_series, n_bars) the vector's channels in their units; ``seen`` what
-    the trained model saw, where there is one.
+    the trained model saw, where there is one; ``parameters`` the version that placed the micro
+    and macro views, by series, "" where none did.
     """
 
     panel: CandlePanel
@@ -90,6 +93,7 @@ class Judged:
     residual_p: Array
     channels: Array
     seen: Seen | None = None
+    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,9 @@ class Ensemble:
     refit_every : int
         Bars between two fits of the detectors that learn from the instrument's own past:
         ``refit_every`` (in refitted.py) of the bars' interval.
+    parameters : Parameters
+        Where the features of the micro and macro views usually lie. No state depends on them:
+        a stream may go on with others.
     """
 
     detectors: tuple[str, ...]
@@ -118,6 +125,7 @@ class Ensemble:
     quorum: int = 2
     trained: Trained | None = None
     refit_every: int = YEAR
+    parameters: Parameters | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.detectors if name not in DETECTORS]
@@ -136,7 +144,8 @@ class Ensemble:
         if len(self.seats) > 1 and len(self._voting) < self.quorum:
             raise SettingsError(
                 f"TREMOR_QUORUM={self.quorum} votes cannot be cast by {len(self._voting)} "
-                f"detectors ({APART} is asked apart from them). Name more in TREMOR_DETECTORS."
+                f"detectors ({' and '.join(SHARES)} is asked apart from them). "
+                "Name more in TREMOR_DETECTORS."
             )
 
     @property
@@ -161,11 +170,24 @@ class Ensemble:
             (Channels(), CHANNEL, self._own_past, VIEW, Poll(), VOTE, ALONE, REACH, KeptRate()),
             [(name, DETECTORS[name], calibration_of(name)) for name in self.detectors],
         ]
-        if self._apart is not None:
-            parts.append((APART, SHARE))
+        if self._apart:
+            parts.append([(name, SHARES[name]) for name in self._apart])
         if self.trained:
             parts.append(sorted(to_files(self.trained).items()))
+        if self.parameters_used:
+            # Their version changes with those of other intervals as well.
+            parts.append(sorted(self.parameters_used["places"].items()))
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether a view asks for parameters."""
+        return not PLACED.keys().isdisjoint(self.detectors)
+
+    @property
+    def parameters_used(self) -> dict[str, Any]:
+        """The parameters as a manifest keeps them; nothing where no view asks for them."""
+        return self.parameters.as_said() if self.parameters and self.is_placed else {}
 
     @property
     def is_carried(self) -> bool:
@@ -187,7 +209,7 @@ class Ensemble:
     def require_resolvable(self, bars_per_year: float) -> None:
         """Refuse a budget finer than the reference can resolve, with both numbers."""
         rate = self.alerts_per_year / bars_per_year
-        window = HeavyTail().window if APART in self.detectors else VOTE.window
+        window = HeavyTail().window if FINEST in self.detectors else VOTE.window
         # Fewer than one alert a year are not kept: half as many again come.
         finest = max(_finest(window), 1 / bars_per_year)
         if self.keeps_budget and not finest <= rate <= MOST:
@@ -244,7 +266,7 @@ class Ensemble:
         before = state["n_bars"].astype(np.int64)[:, None] + np.cumsum(panel.is_bar, axis=1) - 1
         votes_p, cast_at, weight = self._votes(state, after, p, before, channelled.regime)
         quorum = 1 if self._is_alone else self.quorum
-        agreed, share = self._agreed(votes_p[quorum - 1], p, before, rates)
+        agreed, shares = self._agreed(votes_p[quorum - 1], p, before, rates)
         kept, alert, in_force = KeptRate().run(
             scoped(state, "rate"), agreed, rates, channelled.regime
         )
@@ -256,11 +278,12 @@ class Ensemble:
             # One view casts one vote: there is nothing to agree, and no level to tell.
             level, vote_p = np.zeros(alert.shape, dtype=np.int64), in_force
         else:
-            of_vote = (1 - share) * in_force
+            of_vote = (1 - shares.sum(axis=0)) * in_force
             level = _levels(votes_p, of_vote, alert, quorum)
             vote_p = _cast_at(cast_at, level, of_vote)
             is_voted = _at_most(votes_p[quorum - 1], of_vote)
-            vote_p = np.where(alert & ~is_voted, share * in_force, vote_p)
+            own = p[list(self._apart.values())]
+            vote_p = np.where(alert & ~is_voted, _asked_at(own, shares * in_force), vote_p)
         after.update(_last_bar(state, panel))
         # A view that a standing price does not blind may have judged the bar.
         is_stale = channelled.is_stale & np.isnan(agreed)
@@ -288,7 +311,13 @@ class Ensemble:
             residual_p=columns["residual_p"],
             channels=np.stack([channelled.columns[name] for name in VECTOR]),
             seen=seen,
+            parameters=self._versions(panel.symbols),
         )
+
+    def _versions(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        if not (self.parameters and self.is_placed):
+            return ("",) * len(symbols)
+        return tuple(self.parameters.version_for(symbol) for symbol in symbols)
 
     def _seen(
         self,
@@ -349,8 +378,10 @@ class Ensemble:
                 after.update(named(model, own))
             else:
                 panels = np.stack([columns[f] for f in _features(name)], axis=2)
+                if name in PLACED and self.parameters:
+                    panels = self.parameters.placed(panels, _features(name), panel.symbols)
                 score = self._models[seat].score(panels)
-            if name != APART:
+            if name not in SHARES:
                 # Where the price stood still there is no scale to hold the next move against.
                 score = np.where(channelled.is_stale, np.nan, score)
             view = scoped(state, f"view.{seat}")
@@ -388,12 +419,13 @@ class Ensemble:
         return np.stack(calibrated), polled.kth, weight
 
     def _agreed(self, vote_p: Array, p: Array, before: Ints, rates: Array) -> tuple[Array, Array]:
-        """The p-value that decides, and the share of the rate that is not the vote's."""
-        if self._apart is None:
-            return vote_p, np.zeros((len(rates), 1))
-        share = share_of(rates, _finest(VOTE.window))
-        apart_p = np.where(before >= self.bars_before_verdict, p[self._apart], np.nan)
-        return joined(vote_p, apart_p, share), share
+        """The p-value that decides, and the shares of the rate that are not the vote's."""
+        if not self._apart:
+            return vote_p, np.zeros((0, len(rates), 1))
+        shares = shares_of(tuple(self._apart), rates, _finest(VOTE.window))
+        own = p[list(self._apart.values())]
+        apart_p = np.where(before >= self.bars_before_verdict, own, np.nan)
+        return joined(vote_p, apart_p, shares), shares
 
     @property
     def _is_alone(self) -> bool:
@@ -402,14 +434,16 @@ class Ensemble:
     @cached_property
     def _voting(self) -> list[int]:
         """Seats of the views that vote."""
-        return [seat for seat, name in enumerate(self.seats) if name != APART or self._is_alone]
+        return [
+            seat for seat, name in enumerate(self.seats) if name not in SHARES or self._is_alone
+        ]
 
     @cached_property
-    def _apart(self) -> int | None:
-        """The seat of the view that is asked apart from the vote of others."""
-        if self._is_alone or APART not in self.detectors:
-            return None
-        return self.detectors.index(APART)
+    def _apart(self) -> dict[str, int]:
+        """The seats of the views that are asked apart from the vote of others."""
+        if self._is_alone:
+            return {}
+        return {name: self.detectors.index(name) for name in SHARES if name in self.detectors}
 
     @cached_property
     def _seat(self) -> TrainedSeat | None:
@@ -519,6 +553,12 @@ def _cast_at(kth: Array, level: Ints, in_force: Array) -> Array:
     return np.where(level == LEVELS[-1], np.fmax(at, in_force), at)
 
 
+def _asked_at(p: Array, rates: Array) -> Array:
+    """The largest rate, of (n_views, n_series, n_bars), that a view asked apart is at most."""
+    at: Array = np.where(_at_most(p, rates), rates, 0.0).max(axis=0, initial=0.0)
+    return at
+
+
 def _at_most(p: Array, rate: Array) -> Flags:
     with np.errstate(invalid="ignore"):
         return np.asarray(p <= rate, dtype=np.bool_)
@@ -532,7 +572,12 @@ def warm() -> None:
     """Compile every feature, scan and model's score, so that an image holds them ready."""
     ensemble = Ensemble(tuple(name for name in DETECTORS if not _needs_training(name)), 4)
     panel = CandlePanel(("A",), np.full((1, 1), NEVER), np.full((1, 1, len(FIELDS)), np.nan))
-    ensemble.run(ensemble.start(1), panel, np.full(1, 0.01))
+    for is_read in (False, True):
+        # A snapshot that was read cannot be written to: to the compiler another kind of array.
+        state = ensemble.start(1)
+        for a in state.values():
+            a.flags.writeable = not is_read
+        ensemble.run(state, panel, np.full(1, 0.01))
     features = AllFeatures()
     features.run(features.start(1), panel)
     for name, detector in DETECTORS.items():

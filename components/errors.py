@@ -17,6 +17,7 @@ TremorError                what the user can mend: one line, exit code 2
         WriteOnceError     an object that is written once exists with other bytes
         FeatureStoreError  the feature store or its server; what came from there is not believed
     BrokerError            Kafka did not do what was asked (``is_transient``: it may yet)
+    ParametersError        the file of the views' parameters is not what it should be
     ChannelError           a message could not be delivered (``retryable``: another try may help)
         PartlyDelivered    some recipients refused it, the others have it
     AnotherRunAtWork       the warehouse's run lock is held: step aside, exit code 0
@@ -114,6 +115,10 @@ class BrokerError(TremorError):
     def __init__(self, message: str, *, is_transient: bool = False) -> None:
         self.is_transient = is_transient
         super().__init__(message)
+
+
+class ParametersError(TremorError):
+    """The file of the micro and macro views' parameters cannot be used."""
 
 
 class ChannelError(TremorError):

@@ -102,7 +102,7 @@ class HeavyTail:
         return {"past": past, "n": n}, p, n_reference
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _scan(
     scores: Array,
     enters: Flags,
@@ -127,7 +127,7 @@ def _scan(
                 n[i] += 1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _p_value(past: Singles, score: np.float32, numbers: tuple[float, float, float]) -> float:
     n, (tail, usual, weight) = len(past), numbers
     k = min(max(int(tail * n), LEAST_IN_TAIL), n - 1)

@@ -165,7 +165,7 @@ class Refitted:
         held, at, stop = self.past.past_of(own_past), before, before + n_new
         found, scores = np.full((2, *is_whole.shape), np.nan)
         # From fit to fit: mostly all bars at once, and the few series with a fit in two parts.
-        while (at < stop).any():
+        while True:
             fitted = self.past.last_fit(symbols, at)
             first = np.maximum(fitted - self.past.window, 0)
             shift = held.shape[1] - before
@@ -177,6 +177,8 @@ class Refitted:
             new_ones = self.detector.score_each(parameters, learned, span)
             found = np.where(np.isnan(new_ones), found, new_ones)
             at = upto
+            if not (at < stop).any():
+                break
         scores[is_whole] = found[np.arange(new.shape[1]) < n_new[:, None]]
         return ({"parameters": parameters} if n else {}), scores
 

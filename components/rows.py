@@ -184,3 +184,9 @@ def _same_as_previous(
             equal = pc.fill_null(equal, pc.and_(later.is_null(), earlier.is_null()))
         same &= equal.to_numpy()
     return same
+
+
+def json_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON can say them: instants as text, null for what is not known."""
+    found: list[dict[str, Any]] = json.loads(rows.to_json(orient="records", date_format="iso"))
+    return found

@@ -6,10 +6,9 @@ at which that session closed, early closes and daylight saving included.
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +17,9 @@ import pandas as pd
 from components.errors import SettingsError, UnknownName
 
 ALWAYS_OPEN = "24/7"
+
+# Of a name that tells nothing.
+USUAL = "XNYS"
 
 # The library builds a calendar for the range asked for, by default one that hangs on today's
 # date; a fixed range gives the same sessions on every day of asking. Some calendars know
@@ -204,6 +206,25 @@ def _grid(name: str, interval: str) -> frozenset[pd.Timedelta]:
     return frozenset({pd.Timedelta(0), *(opens - opens.floor(step)).unique()})
 
 
+def require_calendars(names: Iterable[str]) -> None:
+    """Refuse a name that is no calendar's.
+
+    Raises
+    ------
+    UnknownName
+        With those that are known.
+    """
+    unusual = [name for name in names if name not in (ALWAYS_OPEN, USUAL)]
+    if not unusual:
+        return
+    import exchange_calendars
+
+    known = exchange_calendars.get_calendar_names(include_aliases=False)
+    for name in unusual:
+        if name not in known:
+            raise UnknownName("calendar", name[:40], known)
+
+
 @dataclass(frozen=True)
 class Calendars:
     """Which calendar an instrument follows, and what follows from it.
@@ -222,18 +243,11 @@ class Calendars:
         When an override names no known calendar.
     """
 
-    overrides: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    overrides: Mapping[str, str] = field(default_factory=dict)
     of_venue: str = ""
 
     def __post_init__(self) -> None:
-        if not self.overrides:
-            return
-        import exchange_calendars
-
-        known = exchange_calendars.get_calendar_names(include_aliases=False)
-        for name in self.overrides.values():
-            if name not in known:
-                raise UnknownName("calendar", name, known)
+        require_calendars(self.overrides.values())
 
     def of(self, symbol: str) -> str:
         """Name the calendar of ``symbol``; a name that tells nothing trades in New York."""
@@ -249,7 +263,7 @@ class Calendars:
             return "CMES"
         stem, dot, suffix = symbol.rpartition(".")
         by_suffix = BY_SUFFIX.get(suffix) if dot and stem else None
-        return by_suffix or INDICES.get(symbol, "XNYS")
+        return by_suffix or INDICES.get(symbol, USUAL)
 
     def closes(self, symbol: str, interval: str, ts: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Tell the UTC instants at which the bars that open at ``ts`` close.

@@ -23,7 +23,21 @@ ENSEMBLE = ("market", "pump", "knn", "kmeans", "gmm")
 
 # Of minutes, a pump is odd only against the week before: the last hour has no trade to compare
 # with. The view for it stands apart from the five and takes a tenth of the budget.
-ENSEMBLE_OF_SHORT = (*ENSEMBLE, "surge")
+ENSEMBLE_OF_SHORT = (*ENSEMBLE, "surge", "swing")
+
+# Names that stand for several in TREMOR_DETECTORS. Each candle by itself, and the last hour of
+# minutes sliding by one: light enough for a stream, and weaker than the five.
+SETS = {
+    "dual": (
+        "micro_return",
+        "micro_log_return",
+        "micro_range",
+        "micro_body",
+        "macro_volatility",
+        "macro_range",
+        "macro_volume",
+    )
+}
 
 # What payment operators read; the files source joins them when it is told what its tables mean.
 OF_MEASURES = ("athena", "sql")
@@ -99,8 +113,8 @@ class Settings(BaseSettings):
     detectors: Names = Field(
         default_factory=lambda got: ENSEMBLE_OF_SHORT if _is_short(got) else ENSEMBLE,
         description=(
-            "Who judges: names from the registry. Unset: market,pump,knn,kmeans,gmm, and surge "
-            "beside them for bars shorter than a day."
+            "Who judges: names from the registry, or `dual` for the micro and macro views. Unset: "
+            "market,pump,knn,kmeans,gmm, and surge beside them for bars shorter than a day."
         ),
     )
     model: str = Field(
@@ -109,6 +123,13 @@ class Settings(BaseSettings):
         description=(
             "The trained model that judges beside the detectors: an alias or a version of the "
             "registry. `none`: no trained model."
+        ),
+    )
+    params_file: Path | None = Field(
+        None,
+        description=(
+            "Where the features of the micro and macro views usually lie, as `train parameters` "
+            "writes it. Unset: `var/params.json`."
         ),
     )
     mlflow_url: str = Field(
@@ -331,6 +352,12 @@ class Settings(BaseSettings):
             raise ValueError("write it as host:port,host:port")
         return ",".join(hosts)
 
+    @field_validator("detectors")
+    @classmethod
+    def _each_by_name(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        every = (name for said in value for name in SETS.get(said, (said,)))
+        return tuple(dict.fromkeys(every))
+
     @field_validator("heartbeat_url")
     @classmethod
     def _web_address(cls, value: SecretStr) -> SecretStr:
@@ -419,6 +446,11 @@ class Settings(BaseSettings):
     def lake_root(self) -> str:
         """Where the lake lies, a folder or an ``s3://`` address."""
         return self.lake_url or str(self.state_dir / "lake")
+
+    @property
+    def params_path(self) -> Path:
+        """Where the parameters of the micro and macro views lie."""
+        return self.params_file or self.state_dir / "params.json"
 
     def fields(self) -> dict[str, Any]:
         """All settings by name, secrets wrapped."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from components.apart import APART
+from components.apart import SHARES
 from components.detectors import DETECTORS
 from components.records import View
 from components.words import counted, number
@@ -19,6 +19,7 @@ NAMES: Mapping[str, str] = {
     "lstm_autoencoder": "LSTM autoencoder",
     "mahalanobis": "Mahalanobis distance",
     "pca": "PCA",
+    "swing": "swing of 60 bars",
     "micro_return": "return",
     "micro_log_return": "log return",
     "micro_range": "bar range",
@@ -104,8 +105,9 @@ def in_words(views: Sequence[View], n_independent: float, level: int) -> str:
     told = f"{len(voted)} of {len(views)} views {call} it unusual"
     if voted:
         told += f": {_listed(voted)}"
-    if level and voted == [shown(APART)]:
-        told += ", which is asked apart and needs no second"
+    if level and voted and set(voted) <= {shown(name) for name in SHARES}:
+        told += ", which " + ("is" if len(voted) == 1 else "are each")
+        told += " asked apart and needs no second"
     # Views that repeat each other count as one.
     if level and 0 < n_independent < len(voted):
         told += f" (they count as {counted(int(n_independent), 'independent vote')})"

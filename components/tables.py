@@ -160,7 +160,8 @@ SCORES = Table(
 # "live", "warm-up" or "stale". rate is the share of bars that may alert; bars_lacking is what an
 # undecided one waits for. body and return are fractions; scale is the volatility known before
 # the bar, per bar; market_part is the share of the return that the market explains, a fraction;
-# residual_p is the p-value of the rest.
+# residual_p is the p-value of the rest; parameters names the version of params.json that placed
+# the micro and macro views, "" where none did.
 VERDICTS = Table(
     "verdicts",
     {
@@ -180,6 +181,7 @@ VERDICTS = Table(
         "scale": "float",
         "market_part": "float",
         "residual_p": "float",
+        "parameters": "text",
         "known_at": "timestamp",
     },
     ("symbol", "interval", "ts", "judge", "known_at"),
@@ -237,6 +239,7 @@ _FEATURES = (
     "simple_return_z",
     "macro_volatility",
     "macro_range",
+    "macro_reach",
     "macro_volume",
     "return_vector",
     "gap_vector",

@@ -34,6 +34,7 @@ def verdict_rows(judged: Judged, judge: str, interval: str, known_at: pd.Timesta
             "scale": judged.scale[series, bars],
             "market_part": judged.market_part[series, bars],
             "residual_p": judged.residual_p[series, bars],
+            "parameters": np.array(judged.parameters, dtype=object)[series],
         }
     )
 

@@ -13,6 +13,7 @@ import pandas as pd
 import stamina
 
 from components import logs
+from components.brokered import Brokered
 from components.channels import Channel, open_channel
 from components.embedded import open_embedded
 from components.ensemble import Ensemble
@@ -27,6 +28,7 @@ from components.sessions import Calendars
 from components.settings import WATCH_LISTS, Settings
 from components.sources import open_source
 from components.sources.base import Source, check_symbol
+from components.steps.parameters import Watched, none_of, read_file
 from components.steps.parts import Parts, Progress, Watch, unseen
 from components.trained import unfit
 from components.warehouse import Warehouse
@@ -69,6 +71,7 @@ def open_parts(
     logs.name_run(run.id)
     lacking, is_judged = "", source.traits.kind == "candles" and command not in WITHOUT_JUDGE
     if is_judged:
+        ensemble = with_parameters(settings, ensemble, calendars, symbols)
         ensemble, lacking = with_champion(settings, ensemble)
     lake = Lake(settings.lake_root, settings.timeout_s)
     report = f"{settings.lake_root}/runs/{run.id}/report.html"
@@ -150,6 +153,36 @@ LAST_MODEL = """
 select detector, max(known_at) as until from drift where interval = %(interval)s
 group by detector order by until desc limit 1
 """
+
+
+def with_parameters(
+    settings: Settings, ensemble: Ensemble, calendars: Calendars, symbols: tuple[str, ...]
+) -> Ensemble:
+    """The ensemble with the parameters of its interval, where a view asks for any.
+
+    Instruments whose class has none are judged with neutral ones, and the log says so.
+
+    Raises
+    ------
+    ParametersError
+        The file is not as it should be.
+    """
+    path = settings.params_path
+    file = read_file(path) if ensemble.is_placed else None
+    if file is None:
+        return ensemble
+    found = file.of(settings.interval, calendars)
+    lacking = found.lacking(symbols) if found else str(none_of(path, file, settings.interval))
+    if lacking:
+        log.warning("%s", lacking)
+    return replace(ensemble, parameters=found)
+
+
+def watched_parameters(
+    settings: Settings, calendars: Calendars, symbols: tuple[str, ...]
+) -> Watched:
+    """The same file for who goes on for long: looked at each second, refused without an end."""
+    return Watched(settings.params_path, settings.interval, calendars, symbols=symbols)
 
 
 def with_champion(settings: Settings, ensemble: Ensemble) -> tuple[Ensemble, str]:
@@ -271,6 +304,9 @@ def channels_of(settings: Settings, report: str = "") -> tuple[Channel, ...]:
         channels.append(open_channel("outbox", folder=folder, **letters))
     if webhook_url := settings.webhook_url.get_secret_value():
         channels.append(open_channel("webhook", url=webhook_url, timeout_s=timeout_s))
+    if settings.kafka_servers:
+        broker = Brokered.of(settings)
+        channels.append(open_channel("kafka", publish=broker.alerts, reach=broker.reach))
     channels.append(open_channel("console", stream=sys.stdout))
     return tuple(channels)
 

@@ -57,6 +57,7 @@ DETECTOR_CASES = [
     DetectorCase("pca", DETECTORS["pca"]),
     DetectorCase("pump", DETECTORS["pump"], takes="p-values"),
     DetectorCase("surge", DETECTORS["surge"]),
+    DetectorCase("swing", DETECTORS["swing"]),
     DetectorCase("volatility_zscore", DETECTORS["volatility_zscore"]),
 ]
 

@@ -79,7 +79,10 @@ def connector():
 
 
 class Server:
-    """A broker on a folder, which keeps what it was given over ``kill`` and ``start``."""
+    """A broker on a folder, which keeps what it was given over ``kill`` and ``start``.
+
+    ``session_s`` is the shortest after which it takes a silent reader for gone.
+    """
 
     def __init__(self, folder, port=None):
         self.folder, self.port = Path(folder), port or free_port()
@@ -98,7 +101,8 @@ class Server:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         client = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
         for _ in range(600):
-            assert self.process.poll() is None, self.log.read_text()[-2000:]
+            code = self.process.poll()
+            assert code is None, f"ended with {code}: {self.log.read_text()[-2000:]}"
             try:
                 client.list_topics(timeout=1)
             except KafkaException:
@@ -124,7 +128,7 @@ class Server:
 class Kafka(Server):
     """Apache Kafka, controller and broker in one process."""
 
-    name = "Apache Kafka"
+    name, session_s = "Apache Kafka", 2.0
 
     def command(self):
         """The command that starts it, on a folder that is made ready."""
@@ -144,7 +148,7 @@ class Kafka(Server):
 class Noida(Server):
     """A small broker of another make."""
 
-    name = "noida-db"
+    name, session_s = "noida-db", 6.0
 
     def command(self):
         """The command that starts it."""

@@ -7,6 +7,7 @@ none is left, a connection stays open and silent.
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class SocketStandIn:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         server = await serve(
             self._serve, "127.0.0.1", 0, process_request=self._first, ping_interval=None,
-            close_timeout=0.1,
+            close_timeout=0.1, logger=logging.Logger("server", logging.CRITICAL + 1),
         )  # fmt: skip
         self.url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
         self._started.set()

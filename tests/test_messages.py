@@ -50,7 +50,7 @@ def one(**changes):
     """A message of a candle with some fields changed; those that are None by ``...`` leave."""
     body = {"schema": "candle/1", "symbol": "BTCUSDT", "interval": "1m", "ts": 1621425600000}
     body |= {"open": 40e3, "high": 41e3, "low": 39e3, "close": 40e3, "volume": 1, "vwap": None}
-    body |= {"trades": 7.0, **changes}
+    body |= {"trades": 7.0, "known_at": None, **changes}
     return json.dumps({k: v for k, v in body.items() if v is not ...}).encode()
 
 
@@ -74,7 +74,8 @@ def test_candles_come_out_as_they_went_in(rows):
     assert all(json.loads(body)["schema"] == CANDLE.schema for _, body in coded)
     read, unread = decode_candles([body for _, body in coded], "1m")
     assert unread == []
-    pd.testing.assert_frame_equal(read.drop(columns="interval"), table)
+    assert read["known_at"].isna().all()
+    pd.testing.assert_frame_equal(read.drop(columns=["interval", "known_at"]), table)
 
 
 ANY_JSON = st.recursive(

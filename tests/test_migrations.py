@@ -132,7 +132,7 @@ def test_a_run_over_an_upgraded_database_works_and_keeps_what_it_held(old_town):
         "records"
     )
     assert (old["verdict"], old["p"]) == ("anomaly", 0.001)
-    assert pd.isna([old["level"], old["state"], old["market_part"]]).all()
+    assert pd.isna([old["level"], old["state"], old["market_part"], old["parameters"]]).all()
     new = old_town.query("select * from verdicts where judge <> 'volatility_zscore'")
     assert len(new) == len(NAMES) * 400
     assert set(new["state"]) == {"warm-up", "live"}
@@ -151,4 +151,23 @@ def test_a_feature_that_is_new_to_the_registry_gets_a_column(world):
     run_sql(world.postgres_url, "alter table tremor.features drop column volume_ratio")
     with pytest.raises(psycopg2.errors.UndefinedColumn):
         run_sql(world.postgres_url, "select volume_ratio from tremor.features")
+    assert structure(world) == before
+
+
+def test_verdicts_without_parameters_are_no_other_verdicts_than_before(world):
+    """The release before had no such column: judged once more, its verdicts are not new ones."""
+    for symbol in NAMES:
+        world.put(symbol, history(symbol))
+    assert world.run().exit_code == 0
+    before = structure(world)
+    run_sql(
+        world.postgres_url,
+        "alter table tremor.verdicts drop column parameters",
+        f"delete from tremor.schema_version where version = {len(MIGRATIONS)}",
+    )
+    with open_warehouse(world.read_settings()) as warehouse:
+        (said,) = warehouse.query("select distinct parameters from verdicts")["parameters"]
+        assert said == ""
+        rows = warehouse.read(VERDICTS, symbols=list(NAMES), interval="1d", as_of=MORNING)
+        assert warehouse.upsert(VERDICTS, rows.assign(known_at=MORNING + DAY, parameters="")) == 0
     assert structure(world) == before

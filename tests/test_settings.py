@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from components.detectors import DETECTORS
 from components.errors import SettingsError
 from components.settings import Settings, read_settings
 
@@ -50,6 +51,15 @@ def test_lists_and_pairs_are_read_from_text(monkeypatch):
     settings = read_settings()
     assert settings.symbols == ("BTC-USD", "SPY")
     assert settings.calendars == {"VOD": "XLON", "ACME": "24/7"}
+
+
+def test_dual_stands_for_the_micro_and_macro_views():
+    """Alone or beside others, each once."""
+    views = read_settings(detectors="dual").detectors
+    assert len(views) == 7
+    assert all(name.startswith(("micro_", "macro_")) for name in views)
+    assert set(views) <= set(DETECTORS)
+    assert read_settings(detectors="surge, dual,micro_body").detectors == ("surge", *views)
 
 
 @pytest.mark.parametrize(

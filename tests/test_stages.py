@@ -74,6 +74,36 @@ def test_reference_p_values_are_their_formula(seed, window, n_regimes, least):
     assert not (p == 0).any()
 
 
+@settings(deadline=None, max_examples=20)
+@given(
+    edges=cuts,
+    seed=st.integers(0, 9),
+    shape=st.sampled_from([(50, 1, 20), (60, 3, 20), (30, 3, 200), (400, 3, 30)]),
+)
+def test_p_values_in_pieces_equal_the_whole(edges, seed, shape):
+    """A tail that is searched bar by bar and one kept sorted are the same, bit for bit."""
+    random = np.random.default_rng(seed)
+    scores = np.abs(random.standard_t(3, (2, N)))
+    scores[random.random((2, N)) < 0.1] = np.nan
+    # Equal scores, and a tail that has no spread.
+    scores[0, 50:90], scores[1, 200:] = scores[0, 49], np.round(scores[1, 200:])
+    regime, enters = random.integers(-1, 3, (2, N)), random.random((2, N)) < 0.9
+    window, n_regimes, least = shape
+    stage = Reference(window, 25, n_regimes, least)
+    end, whole, n_whole = stage.run(stage.start(2), scores, regime, enters)
+    for cut in (edges, range(N + 1)):
+        state, parts, counts = stage.start(2), [], []
+        for first, last in itertools.pairwise(cut):
+            own = np.s_[:, first:last]
+            state, p, n = stage.run(state, scores[own], regime[own], enters[own])
+            parts.append(p)
+            counts.append(n)
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+        np.testing.assert_array_equal(np.concatenate(counts, axis=1), n_whole)
+        for name, last_one in end.items():
+            np.testing.assert_array_equal(state[name], last_one)
+
+
 def test_a_tail_resolves_what_ranks_cannot():
     """On normal scores a 4.5-sigma bar among 1000 gets about its true p, not 1 in 1001."""
     scores = np.abs(np.random.default_rng(5).standard_normal((40, 1001)))

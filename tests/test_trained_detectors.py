@@ -3,11 +3,15 @@
 import io
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
@@ -19,6 +23,7 @@ from components.detectors.base import (
     TrainableDetector,
     vectors_of,
 )
+from components.detectors.clustering import clustered
 from components.detectors.gmm import COVARIANCE_TYPES, GaussianMixtureSurprise
 from components.detectors.isolation_forest import IsolationForestDepth
 from components.detectors.kmeans import KMeansDistance
@@ -260,6 +265,48 @@ def test_an_own_history_is_restored_to_the_bit(name):
         own = slice(asked.first[i], asked.last[i])
         np.testing.assert_array_equal(found[i, own], model.score(learned.new[i : i + 1])[0, own])
         assert np.isnan(np.delete(found[i], np.r_[own])).all()
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 99),
+    n=st.integers(60, 400),
+    k=st.integers(2, 8),
+    kind=st.sampled_from(["fat", "one feature stands", "few kinds of row", "all the same"]),
+)
+def test_the_clusters_are_those_of_scikit_learn(seed, n, k, kind):
+    """Same draws, same steps, same centroids; whole numbers have ties, which either may break."""
+    x = np.random.default_rng(seed).standard_t(4, (n, 6))
+    if kind == "one feature stands":
+        x[:, 2] = 0.0
+    elif kind == "few kinds of row":
+        x = np.round(x[:, :2])
+    elif kind == "all the same":
+        x[:] = x[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = KMeans(k, n_init=1, max_iter=50, random_state=0).fit(x)
+    centroids, labels = clustered(x, k, 50)
+    if kind == "few kinds of row":
+        assert np.isfinite(centroids).all()
+        return
+    np.testing.assert_array_equal(labels, expected.labels_)
+    np.testing.assert_allclose(centroids, expected.cluster_centers_, rtol=1e-9, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 99), n=st.integers(60, 1500), stands=st.booleans())
+def test_the_mixture_is_that_of_scikit_learn(seed, n, stands):
+    """The compiled rounds end where the library's do, to the rounding of the sums."""
+    x = np.random.default_rng(seed).standard_t(4, (n, 6))
+    x[:, 2] *= not stands
+    detector = GaussianMixtureSurprise()
+    whole = detector.fit(x[None])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = GaussianMixture(3, reg_covar=1e-3, random_state=0, max_iter=60, tol=1e-2).fit(x)
+    np.testing.assert_allclose(whole.means, expected.means_, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(whole.score(x[None])[0], -expected.score_samples(x), rtol=1e-8)
 
 
 def test_a_forest_without_counts_refuses_to_explain():

@@ -1,6 +1,7 @@
 """The way to a broker, its topics, and what is said when it does not work."""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -23,6 +24,9 @@ HOPELESS: Final = {
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 }
+
+# So long, s, a broker is asked whether it is there.
+REACH_S: Final = 10.0
 
 
 class Topics(NamedTuple):
@@ -97,8 +101,9 @@ class Access:
         said: dict[str, Any] = {
             "bootstrap.servers": self.servers,
             "client.id": "tremor",
+            # What a connection lacks ``Troubles`` hears; the client would say it each second.
             "logger": log,
-            "log_level": 4,
+            "log_level": 2,
             "reconnect.backoff.max.ms": 2000,
             "allow.auto.create.topics": False,
         }
@@ -115,6 +120,26 @@ class Access:
         return BrokerError(message, is_transient=why.code() not in HOPELESS and not why.fatal())
 
 
+class Troubles:
+    """Hears what a client has to say about its connections; the hopeless is not talked over."""
+
+    def __init__(self) -> None:
+        self.worst: KafkaError | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        """Hear one."""
+        before = self.worst
+        # That one connection ended says less than whatever else was heard.
+        is_less = before is not None and error.code() == KafkaError._TRANSPORT  # noqa: SLF001
+        if before is None or (before.code() not in HOPELESS and not is_less):
+            self.worst = error
+
+    def taken(self) -> KafkaError | None:
+        """What was heard since this was last asked."""
+        said, self.worst = self.worst, None
+        return said
+
+
 def make_topics(access: Access, names: Sequence[str], n_partitions: int = 4) -> None:
     """Make the topics that are not there, with as many copies as the broker makes by itself.
 
@@ -126,12 +151,8 @@ def make_topics(access: Access, names: Sequence[str], n_partitions: int = 4) -> 
     troubles = Troubles()
     options: dict[str, Any] = {**access.options(), "error_cb": troubles}
     admin = AdminClient(options)
-    try:
-        there = set(admin.list_topics(timeout=access.patience_s).topics)
-    except KafkaException as error:
-        why = troubles.worst or error.args[0]
-        raise access.failed("the topics cannot be listed", why) from None
-    for name in [name for name in names if name not in there]:
+    lacking = set(names) - _there(access, admin, troubles)
+    for name in sorted(lacking):
         for n_copies in (-1, 1):
             refused = _made(admin, NewTopic(name, n_partitions, n_copies), access.patience_s)
             if refused is None or refused.code() == KafkaError.TOPIC_ALREADY_EXISTS:
@@ -139,6 +160,44 @@ def make_topics(access: Access, names: Sequence[str], n_partitions: int = 4) -> 
             # Some brokers have no number of their own.
             if n_copies == 1 or refused.code() != KafkaError.INVALID_REPLICATION_FACTOR:
                 raise access.failed(f"topic {name} cannot be made", refused)
+
+    until = time.monotonic() + access.patience_s
+    while set(names) - _there(access, admin, troubles):
+        if time.monotonic() > until:
+            late = KafkaError(KafkaError._TIMED_OUT, "no leader yet")  # noqa: SLF001
+            raise access.failed("the topics are not ready", late)
+        time.sleep(0.05)
+
+
+def _there(access: Access, admin: AdminClient, troubles: Troubles) -> set[str]:
+    """The topics that can be written to."""
+    try:
+        found = admin.list_topics(timeout=access.patience_s).topics
+    except KafkaException as error:
+        why = troubles.worst or error.args[0]
+        raise access.failed("the topics cannot be listed", why) from None
+    return {
+        name
+        for name, topic in found.items()
+        if topic.partitions and all(each.leader >= 0 for each in topic.partitions.values())
+    }
+
+
+def reached(access: Access) -> str:
+    """Ask the broker whether it answers; give what was seen, in words.
+
+    Raises
+    ------
+    BrokerError
+        When it does not.
+    """
+    troubles = Troubles()
+    options: dict[str, Any] = {**access.options(), "error_cb": troubles}
+    try:
+        found = AdminClient(options).list_topics(timeout=min(access.patience_s, REACH_S))
+    except KafkaException as error:
+        raise access.failed("no answer", troubles.worst or error.args[0]) from None
+    return f"{access.servers} answers with {len(found.brokers)} brokers"
 
 
 def _made(admin: AdminClient, topic: NewTopic, patience_s: float) -> KafkaError | None:
@@ -149,20 +208,3 @@ def _made(admin: AdminClient, topic: NewTopic, patience_s: float) -> KafkaError 
             found: KafkaError = error.args[0]
             return found
     return None
-
-
-class Troubles:
-    """Hears what a client has to say about its connections; the hopeless is not talked over."""
-
-    def __init__(self) -> None:
-        self.worst: KafkaError | None = None
-
-    def __call__(self, error: KafkaError) -> None:
-        """Hear one."""
-        if self.worst is None or self.worst.code() not in HOPELESS:
-            self.worst = error
-
-    def taken(self) -> KafkaError | None:
-        """What was heard since this was last asked."""
-        said, self.worst = self.worst, None
-        return said

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -12,6 +13,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from components.broker.access import HOPELESS, Access, Troubles
 
 log = logging.getLogger(__name__)
+
+# So long, s, a group is asked what it committed.
+COMMITTED_S: Final = 10.0
 
 # A topic and one of its partitions.
 Place = tuple[str, int]
@@ -64,6 +68,8 @@ class Consumer:
     ) -> None:
         self._access, self._troubles = access, Troubles()
         self._ours: set[Place] = set()
+        # Where reading began: what is committed lies before it.
+        self._begun: dict[Place, int] = {}
         self._lock = threading.Lock()
         self._reading = Reading(
             {
@@ -119,6 +125,21 @@ class Consumer:
             return ""
         return str(self._access.failed("no connection", heard))
 
+    def behind(self, read: Mapping[Place, int]) -> set[Place]:
+        """Which of its partitions hold messages behind the offsets that were ``read``.
+
+        One of which nothing was heard yet counts as holding some.
+        """
+        with self._lock:
+            ours = set(self._ours)
+        found = set()
+        for place in ours:
+            _, end = self._reading.get_watermark_offsets(TopicPartition(*place), cached=True)
+            start = self._begun.get(place, 0)
+            if end < 0 or max(read.get(place, 0), start) < end:
+                found.add(place)
+        return found
+
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Tell the group where to read on: for each partition the offset behind the last stored.
 
@@ -156,7 +177,12 @@ class Consumer:
         self._troubles(error)
         return None
 
-    def _came(self, _: Reading, places: list[TopicPartition]) -> None:
+    def _came(self, reading: Reading, places: list[TopicPartition]) -> None:
+        with suppress(KafkaException):
+            held = reading.committed(places, timeout=COMMITTED_S)
+            begun = {(each.topic, each.partition): max(each.offset, 0) for each in held}
+            with self._lock:
+                self._begun |= begun
         with self._lock:
             self._ours |= {(place.topic, place.partition) for place in places}
 

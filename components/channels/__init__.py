@@ -10,6 +10,7 @@ from components.errors import UnknownName
 CHANNELS: Mapping[str, str] = {
     "console": "components.channels.console:Console",
     "email": "components.channels.email:Email",
+    "kafka": "components.channels.kafka:Kafka",
     "outbox": "components.channels.outbox:Outbox",
     "webhook": "components.channels.webhook:Webhook",
 }

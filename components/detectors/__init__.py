@@ -17,6 +17,7 @@ from components.detectors.micro import Micro
 from components.detectors.pca import PrincipalResidual
 from components.detectors.pump import Pump
 from components.detectors.surge import Surge
+from components.detectors.swing import Swing
 from components.detectors.volatility_zscore import VolatilityZScore
 
 DETECTORS: Mapping[str, Detector | OwnHistoryDetector | TrainableDetector] = {
@@ -39,5 +40,11 @@ DETECTORS: Mapping[str, Detector | OwnHistoryDetector | TrainableDetector] = {
     "pca": PrincipalResidual(),
     "pump": Pump(),
     "surge": Surge(),
+    "swing": Swing(),
     "volatility_zscore": VolatilityZScore(),
+}
+
+# Those whose scores parameters place: one feature each, less its centre, over its spread.
+PLACED: Mapping[str, Micro | Macro] = {
+    name: detector for name, detector in DETECTORS.items() if isinstance(detector, Micro | Macro)
 }

@@ -66,7 +66,7 @@ class FencedHistory:
         return scores
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _quantile(ordered: Array, n: int, share: float) -> float:
     place = share * (n - 1)
     low = int(place)
@@ -74,7 +74,7 @@ def _quantile(ordered: Array, n: int, share: float) -> float:
     return float(ordered[low] + (place - low) * (ordered[high] - ordered[low]))
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _score(x: Array, scores: Array, k: float, min_history: int) -> None:
     ordered = np.empty(x.shape[1])
     for i in range(x.shape[0]):

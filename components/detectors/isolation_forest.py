@@ -231,7 +231,7 @@ class Forest:
         return score
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _descend(panel: Array, cut: Array, links: Ints, depth: Array) -> None:
     for i in range(panel.shape[0]):
         for t in range(panel.shape[1]):

@@ -16,6 +16,7 @@ from components.detectors.base import (
     require_bars,
     vectors_of,
 )
+from components.detectors.clustering import clustered
 from components.detectors.one_thread import one_thread
 from components.detectors.sampling import sampled
 from components.panels import Array, Ints
@@ -25,6 +26,7 @@ N_CLUSTERS = (4, 6, 8, 12, 16)
 # Rows that a fit learns from, and rows whose silhouette is taken (it compares all pairs).
 MOST_ROWS = 200_000
 MOST_COMPARED = 5_000
+ROUNDS = 50
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class KMeansDistance:
     References
     ----------
     Lloyd, S. (1982). Least squares quantization in PCM. IEEE Transactions on Information
-    Theory 28(2), 129-137. Fitted by scikit-learn, seeded. Tuned by the silhouette: Rousseeuw,
+    Theory 28(2), 129-137. Fitted as scikit-learn does, seeded. Tuned by the silhouette: Rousseeuw,
     P. J. (1987). Silhouettes. Journal of Computational and Applied Mathematics 20, 53-65.
     """
 
@@ -65,13 +67,8 @@ class KMeansDistance:
     def fit(self, panel: Array) -> "Centroids":
         """Find the centroids."""
         require_bars(self, panel)
-        from sklearn.cluster import KMeans
-
-        with one_thread():
-            found = KMeans(self.n_clusters, n_init=1, max_iter=50, random_state=0).fit(
-                sampled(vectors_of(panel), MOST_ROWS)
-            )
-        return Centroids(found.cluster_centers_)
+        rows = sampled(vectors_of(panel), MOST_ROWS)
+        return Centroids(clustered(rows, self.n_clusters, ROUNDS)[0])
 
     def grid(self) -> tuple["KMeansDistance", ...]:
         """Numbers of clusters."""

@@ -222,6 +222,9 @@ def stream(  # noqa: PLR0913 - each option of a command is an argument
     keep: Annotated[
         bool, typer.Option("--keep", help="Of a replay: keep what it finds, and tell it.")
     ] = False,
+    part: Annotated[
+        str, typer.Option(help="With a broker: feed sends candles, judge judges them; both.")
+    ] = "both",
     csv: Annotated[
         Path | None, typer.Option(help="A folder that takes the log as CSV, a file a day.")
     ] = None,
@@ -241,7 +244,14 @@ def stream(  # noqa: PLR0913 - each option of a command is an argument
         settings = _settings(source=source, symbols=symbols, interval="1m")
     span = [None if day is None else _instant(day, "--since") for day in (since, until)]
     wanted = stream_command.wanted_of(
-        settings, feed, since=span[0], until=span[1], speed=speed, is_kept=keep, csv=csv
+        settings,
+        feed,
+        since=span[0],
+        until=span[1],
+        speed=speed,
+        is_kept=keep,
+        part=part,
+        csv=csv,
     )
     return stream_command.streamed(settings, wanted, _progress)
 
@@ -384,7 +394,10 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
 DetectorArgument = Annotated[
     str,
     typer.Argument(
-        help="kmeans, gmm, isolation_forest, lstm_autoencoder, pca or mahalanobis.",
+        help=(
+            "kmeans, gmm, isolation_forest, lstm_autoencoder, pca or mahalanobis; or parameters, "
+            "of the micro and macro views."
+        ),
         show_default=True,
     ),
 ]
@@ -422,9 +435,23 @@ def train(  # noqa: PLR0913 - each option of a command is an argument
     """Train a detector on the candles held, and register it as challenger; nobody is told.
 
     It is held against the plain z-score, an untrained twin and the champion, on later time.
+    `parameters` are no model: where the features of the micro and macro views usually lie is
+    written to TREMOR_PARAMS_FILE, and whoever judges takes it from there.
     Example: python main.py train kmeans --since 2015-01-01
     """
     from components.entrypoints import training
+
+    if detector == "parameters":
+        if features or per_symbol or hyper:
+            raise SettingsError(
+                "train parameters takes no --features, --per-symbol or --set: leave them out."
+            )
+        settings = _settings(symbols=symbols, interval=interval)
+        wanted = _wanted(settings, since, seed, share=share)
+        with _reading(settings, "train") as parts:
+            done = training.parameters_trained(parts, settings, wanted)
+        typer.echo(training.parameters_in_words(done, as_json=as_json))
+        return 0
 
     chosen = {
         "features": [n.strip() for n in (features or "").split(",") if n.strip()],

@@ -34,6 +34,7 @@ from components.wiring import (
     source_of,
     symbols_of,
     with_champion,
+    with_parameters,
 )
 
 LOCK = Path(__file__).parents[2] / "requirements.txt"
@@ -92,7 +93,8 @@ def _settings(settings: Settings, _now: pd.Timestamp) -> Iterator[tuple[str, str
     symbols = symbols_of(settings, source)
     if not symbols:
         raise SettingsError("nothing to watch. Set TREMOR_SYMBOLS.")
-    judge_of(settings, source, symbols)
+    calendars, ensemble = judge_of(settings, source, symbols)
+    with_parameters(settings, ensemble, calendars, symbols)
     zone_named(settings.time_zone)
     yield (
         "ok",

@@ -1,26 +1,40 @@
 """What the command ``stream`` puts together: from the settings to a session at work."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from components.brokered import Brokered
+from components.entrypoints.sending import Sender, send_on
 from components.entrypoints.streaming import Outlets, Session, stopped_by_signals, until_stopped
 from components.errors import SettingsError
 from components.feeds import FEEDS, Feed, open_feed
+from components.feeds.live import Terms
 from components.feeds.refill import refill_of
+from components.live_cache import LiveCache
 from components.metrics import Metrics
 from components.sessions import length
 from components.settings import Settings
 from components.steps.catching_up import catch_up
 from components.steps.history import candles_between
+from components.steps.parameters import Watched
 from components.steps.parts import Parts, Progress
 from components.steps.stream_start import newest_known
 from components.wiring import channels_of, open_parts, open_scratch
+
+# Feeds that candles come from first; the broker hands them on.
+PLAYED = tuple(name for name in FEEDS if name != "kafka")
+
+PARTS = ("feed", "judge", "both")
+
+# Before everything.
+EPOCH = pd.Timestamp(0, tz="UTC")
 
 # Candles of the span that were known when it was really lived through.
 FOREIGN = """
@@ -32,14 +46,25 @@ where "interval" = %(interval)s and ts >= %(since)s and ts < %(until)s
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command line asked for; ``since`` and ``until`` are those of a replay."""
+    """What the command line asked for; ``since`` and ``until`` are those of a replay.
+
+    ``part`` is what this process does where there is a broker: "feed", "judge" or "both".
+    """
 
     feed: str
+    part: str = "both"
     since: pd.Timestamp | None = None
     until: pd.Timestamp | None = None
     speed: str = "max"
     is_kept: bool = False
     csv: Path | None = None
+
+    @property
+    def span(self) -> tuple[pd.Timestamp, pd.Timestamp]:
+        """The bars of a replay."""
+        if self.since is None or self.until is None:
+            raise SettingsError("a replay needs --since and --until: the bars to play again.")
+        return self.since, self.until
 
 
 def wanted_of(settings: Settings, feed: str | None, **others: Any) -> Wanted:
@@ -50,15 +75,23 @@ def wanted_of(settings: Settings, feed: str | None, **others: Any) -> Wanted:
     SettingsError
         A replay without its span, or a span without a replay.
     """
-    own = settings.source if settings.source in FEEDS else "replay"
+    own = settings.source if settings.source in PLAYED else "replay"
     wanted = Wanted(feed or ("replay" if others.get("since") is not None else own), **others)
-    if wanted.feed not in FEEDS:
+    if wanted.part not in PARTS:
+        raise SettingsError(f"--part {wanted.part[:20]!r} is none. Known: {', '.join(PARTS)}.")
+    if wanted.part != "both" and not settings.kafka_servers:
         raise SettingsError(
-            f"--feed {wanted.feed[:20]!r} is none. Known: {', '.join(sorted(FEEDS))}."
+            f"--part {wanted.part} divides the work over a broker. Set TREMOR_KAFKA_SERVERS."
+        )
+    if wanted.part == "judge":
+        return replace(wanted, feed="kafka")
+    if wanted.feed not in PLAYED:
+        raise SettingsError(
+            f"--feed {wanted.feed[:20]!r} is none. Known: {', '.join(sorted(PLAYED))}."
         )
     is_replay = wanted.feed == "replay"
-    if is_replay and (wanted.since is None or wanted.until is None):
-        raise SettingsError("a replay needs --since and --until: the bars to play again.")
+    if is_replay:
+        _ = wanted.span
     if not is_replay and wanted.since is not None:
         raise SettingsError(f"--since belongs to a replay, and {wanted.feed} is live.")
     if not is_replay and wanted.feed != settings.source:
@@ -87,56 +120,121 @@ def _worked(
     progress: Progress,
 ) -> None:
     now = pd.Timestamp.now("UTC").floor("s")
-    with ExitStack() as stack:
-        parts = stack.enter_context(open_parts(settings, now, command="stream", progress=progress))
-        outlets = Outlets(metrics, csv=wanted.csv)
+    opened = partial(open_parts, settings, now, progress=progress)
+    if settings.kafka_servers:
+        over_a_broker(settings, wanted, metrics, stop, opened)
+        return
+    with opened(command="stream") as parts:
+        outlets = outlets_of(settings, wanted, metrics, parts)
         if wanted.feed == "replay":
             _replayed(settings, wanted, parts, outlets, stop)
             return
         catch_up(parts, now)
-        feed = _live(settings, wanted, parts)
-        stack.callback(feed.close)
-        _session(settings, parts, feed, outlets).work(pd.Timestamp.now("UTC"), stop)
+        with closing(live_feed(settings, wanted, parts)) as feed:
+            session_of(settings, parts, feed, outlets).work(pd.Timestamp.now("UTC"), stop)
 
 
-def _session(settings: Settings, parts: Parts, feed: Feed, outlets: Outlets) -> Session:
+def over_a_broker(
+    settings: Settings,
+    wanted: Wanted,
+    metrics: Metrics,
+    stop: threading.Event,
+    opened: Callable[..., AbstractContextManager[Parts]],
+) -> None:
+    """Send what a feed gives to the broker, judge what the broker gives, or both."""
+    broker = Brokered.of(settings)
+    with ExitStack() as stack:
+        if wanted.part == "judge":
+            _judged(settings, wanted, stack.enter_context(opened(command="stream")), metrics, stop)
+            return
+        reading = stack.enter_context(opened(command="stream feed", reads_only=True))
+        with closing(_first_feed(settings, wanted, reading)) as feed:
+            if wanted.part == "feed":
+                send_on(feed, broker, reading.watch.interval, metrics, stop)
+                return
+            sender = Sender(feed, broker, reading.watch.interval, metrics, stop)
+            stack.callback(sender.join)
+            parts = stack.enter_context(opened(command="stream"))
+            _judged(settings, wanted, parts, metrics, stop, sender)
+
+
+def _judged(
+    settings: Settings,
+    wanted: Wanted,
+    parts: Parts,
+    metrics: Metrics,
+    stop: threading.Event,
+    sender: Sender | None = None,
+) -> None:
+    """Judge what the broker gives, from behind what is stored; to the end of what is sent."""
+    outlets = outlets_of(settings, wanted, metrics, parts)
+    known = newest_known(parts)
+    with closing(open_feed("kafka", **_given(settings, parts))) as feed:
+        session = session_of(settings, parts, feed, outlets)
+        if sender is not None:
+            session.is_over = sender.has_ended
+        session.work(known or EPOCH, stop)
+
+
+def _first_feed(settings: Settings, wanted: Wanted, parts: Parts) -> Feed:
+    """The feed that goes to the broker."""
+    if wanted.feed != "replay":
+        return live_feed(settings, wanted, parts)
+    last = parts.warehouse.last_ts(
+        parts.watch.symbols, parts.watch.interval, pd.Timestamp.now("UTC")
+    )
+    is_whole = set(last) == set(parts.watch.symbols)
+    return replay_feed(wanted, parts, min(last.values()) if is_whole else None)
+
+
+def _given(settings: Settings, parts: Parts) -> dict[str, Any]:
+    watch = parts.watch
+    return {**settings.fields(), "symbols": watch.symbols, "interval": watch.interval}
+
+
+def outlets_of(settings: Settings, wanted: Wanted, metrics: Metrics, parts: Parts) -> Outlets:
+    """What hears of the stream beside its warehouse, as the settings have it."""
+    watched = Watched(
+        settings.params_path, parts.watch.interval, parts.calendars, symbols=parts.watch.symbols
+    )
+    outlets = Outlets(metrics, parameters=watched.newest, csv=wanted.csv)
+    if redis_url := settings.redis_url.get_secret_value():
+        outlets.shown = LiveCache(redis_url, settings.kafka_prefix).put
+    if settings.kafka_servers:
+        broker = Brokered.of(settings)
+        outlets.verdicts, outlets.flush = broker.verdicts, broker.flush
+    return outlets
+
+
+def session_of(settings: Settings, parts: Parts, feed: Feed, outlets: Outlets) -> Session:
+    """A session over open parts."""
     return Session(parts, feed, outlets, pd.Timedelta(seconds=settings.stream_lateness_s))
 
 
-def _live(settings: Settings, wanted: Wanted, parts: Parts) -> Feed:
+def live_feed(settings: Settings, wanted: Wanted, parts: Parts) -> Feed:
     """The feed of the source's own sockets, from behind what is stored."""
     symbols, interval = parts.watch.symbols, parts.watch.interval
     last = parts.warehouse.last_ts(symbols, interval, pd.Timestamp.now("UTC"))
     since = {symbol: ts + length(interval) for symbol, ts in last.items()}
-    given = {**settings.fields(), "symbols": symbols, "interval": interval, "since": since}
-    return open_feed(
-        wanted.feed,
-        **given,
-        calendars=parts.calendars,
-        refill=refill_of(parts.source, interval, parts.calendars),
-    )
+    given = {
+        **_given(settings, parts),
+        "since": since,
+        "calendars": parts.calendars,
+        "refill": refill_of(parts.source, interval, parts.calendars),
+        "terms": Terms(at_once=parts.source.traits.at_once),
+    }
+    return open_feed(wanted.feed, **given)
 
 
 def _replayed(
     settings: Settings, wanted: Wanted, parts: Parts, outlets: Outlets, stop: threading.Event
 ) -> None:
     """Play stored candles again, as if each had just closed, and say what was told."""
-    since, until = wanted.since, wanted.until
-    if since is None or until is None:
-        raise SettingsError("a replay needs --since and --until.")
+    since, until = wanted.span
     with _stores(settings, wanted, parts) as into:
         known = newest_known(into)
-        after = since if known is None else max(since, known.floor("min") - length("1d"))
-        feed = open_feed(
-            "replay",
-            read=_reader(parts),
-            since=after,
-            until=until,
-            interval=parts.watch.interval,
-            speed=wanted.speed,
-            calendars=parts.calendars,
-        )
-        session = _session(settings, into, feed, outlets)
+        feed = replay_feed(wanted, parts, known)
+        session = session_of(settings, into, feed, outlets)
         session.is_kept = wanted.is_kept
         session.work(since if known is None else known, stop)
         counts = into.run.counts
@@ -144,6 +242,20 @@ def _replayed(
             f"replayed {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC: "
             f"{session.n_judged:,} bars judged, {counts.get('alerts', 0)} alerts"
         )
+
+
+def replay_feed(wanted: Wanted, parts: Parts, known: pd.Timestamp | None) -> Feed:
+    """The replay that was asked for, from a little before what is known already."""
+    since, until = wanted.span
+    return open_feed(
+        "replay",
+        read=_reader(parts),
+        since=since if known is None else max(since, known.floor("D") - length("1d")),
+        until=until,
+        interval=parts.watch.interval,
+        speed=wanted.speed,
+        calendars=parts.calendars,
+    )
 
 
 def _reader(parts: Parts) -> Any:
@@ -167,8 +279,8 @@ def _stores(settings: Settings, wanted: Wanted, parts: Parts) -> Iterator[Parts]
         FOREIGN,
         {
             "interval": parts.watch.interval,
-            "since": wanted.since.to_pydatetime() if wanted.since else None,
-            "until": wanted.until.to_pydatetime() if wanted.until else None,
+            "since": wanted.span[0].to_pydatetime(),
+            "until": wanted.span[1].to_pydatetime(),
             "step": length(parts.watch.interval).to_pytimedelta(),
         },
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from components.errors import AnotherRunAtWork, WarehouseError
-from components.feeds import Arrived, Feed
+from components.feeds import Arrived, Feed, frame_of
 from components.metrics import Metrics
 from components.records import Alert
 from components.steps.judging import Rows
@@ -33,6 +33,12 @@ KEEP_S, TROUBLE_S, SHOW_S = 600.0, 3600.0, 1.0
 
 # After a warehouse that went away, so long until the next try, s.
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+
+# Arrivals without a candle, one a second, after which a broker whose sender has ended is empty.
+ENOUGH_EMPTY = 3
+
+# Bars that became known longer ago are those of the past.
+PRESENT = pd.Timedelta(days=1)
 
 # Of messages that were refused so many a minute are named in the log.
 NAMED_A_MINUTE = 5
@@ -60,7 +66,7 @@ class Outlets:
     metrics: Metrics
     shown: Shown = lambda _rows: None
     verdicts: Callable[[pd.DataFrame], None] = lambda _rows: None
-    alerts: Callable[[tuple[Alert, ...]], None] = lambda _alerts: None
+    flush: Callable[[], None] = lambda: None
     parameters: Callable[[], Any] = lambda: None
     csv: Path | None = None
 
@@ -74,6 +80,7 @@ class Session:
     outlets: Outlets
     lateness: pd.Timedelta
     is_kept: bool = True
+    is_over: Callable[[], bool] = lambda: False
     n_judged: int = 0
     _named: list[float] = field(default_factory=list)
 
@@ -84,22 +91,28 @@ class Session:
             self.parts = stream.parts = replace(self.parts, ledger=lambda: stream.ledger)
             teller = self._teller(stack)
             journal = StreamLog(self.parts, self.outlets.csv)
+            stack.callback(journal.close)
             live = Live(self.parts, self.outlets.shown)
             stream.heard = lambda candles, rows: self._stored(candles, rows, journal, live)
             # What a stream that was killed had judged and not told.
-            teller.ask(stream.known, is_whole=self.feed.is_live)
-            due = _Due()
+            teller.ask(stream.known, is_whole=self._is_present(stream))
+            due, number, n_empty = _Due(), -1, 0
             try:
                 for arrived in self.feed.arrivals(stop):
                     self._take(stream, teller, arrived)
+                    number = arrived.number
+                    is_empty = not len(arrived.candles) and arrived.through is None
+                    n_empty = n_empty + 1 if is_empty and self.is_over() else 0
+                    if n_empty >= ENOUGH_EMPTY:
+                        break
                     if due.is_due("show", SHOW_S):
                         live.store()
                     if due.is_due("keep", KEEP_S):
                         self._keep(stream, journal)
-                    if self.feed.is_live and due.is_due("trouble", TROUBLE_S):
+                    if due.is_due("trouble", TROUBLE_S) and self._is_present(stream):
                         teller.ask(self._now(stream), is_whole=True)
                 if not stop.is_set():
-                    self._take(stream, teller, _nothing(), is_over=True)
+                    self._take(stream, teller, _nothing(number), is_over=True)
             finally:
                 # Whatever ended it: what is judged is stored, and what is carried goes along.
                 live.store()
@@ -108,8 +121,6 @@ class Session:
     def _teller(self, stack: ExitStack) -> Any:
         def heard(alerts: tuple[Alert, ...]) -> None:
             self.outlets.metrics.count("alerts", len(alerts))
-            if alerts:
-                self.outlets.alerts(alerts)
 
         if not self.feed.is_live:
             return Told(self.parts, heard)
@@ -134,6 +145,8 @@ class Session:
             teller.ask(instant)
         if rebuilt:
             teller.ask(stream.known, is_whole=True)
+        # What others are to hear is theirs before the candles count as done with.
+        self.outlets.flush()
         self.feed.done(stream.stored_through(arrived.number))
 
     def _swap(self, stream: Stream) -> None:
@@ -177,8 +190,14 @@ class Session:
 
     def _keep(self, stream: Stream, journal: StreamLog) -> None:
         journal.flush()
+        journal.settle()
         if self.is_kept:
             stream.keep()
+
+    def _is_present(self, stream: Stream) -> bool:
+        """Whether the bars are those of today: of old ones that are played again none is late."""
+        now = pd.Timestamp(self.parts.clock())
+        return self.feed.is_live and now - stream.known < PRESENT
 
     def _now(self, stream: Stream) -> pd.Timestamp:
         return max(stream.known, pd.Timestamp(self.parts.clock()).floor("s"))
@@ -198,10 +217,8 @@ class _Due:
         return True
 
 
-def _nothing() -> Arrived:
-    from components.feeds import frame_of
-
-    return Arrived(frame_of(()), pd.Timestamp(0, tz="UTC"), -1)
+def _nothing(number: int) -> Arrived:
+    return Arrived(frame_of(()), pd.Timestamp(0, tz="UTC"), number)
 
 
 @contextmanager

@@ -17,8 +17,10 @@ from components.settings import Settings
 from components.steps.evaluate import plain, shipped_events
 from components.steps.parts import Parts
 from components.steps.train import Outcome, Wanted, judge_challenger, train
+from components.steps.train_parameters import Estimated, train_parameters
 from components.training import Recipe, trainable
 from components.wiring import registry_of
+from components.words import counted
 
 # No hyper-parameter is larger.
 MOST = 1_000_000
@@ -59,6 +61,33 @@ def trained(
         is_tuned=not (chosen.get("fixed") or hyper),
     )
     return train(parts, registry_of(settings), made, wanted, shipped_events())
+
+
+def parameters_trained(parts: Parts, settings: Settings, wanted: Wanted) -> Estimated:
+    """Estimate where the features of the micro and macro views usually lie, and write it down."""
+    return train_parameters(parts, wanted, settings.params_path)
+
+
+def parameters_in_words(done: Estimated, *, as_json: bool) -> str:
+    """What was written, for a person or a program."""
+    classes = {name: done.file.intervals[done.interval][name] for name in done.classes}
+    if as_json:
+        said = {name: own.model_dump(mode="json") for name, own in classes.items()}
+        path, version = str(done.path), done.file.version
+        return json.dumps({"path": path, "version": version, done.interval: said}, indent=1)
+    lines = [f"wrote {done.path}, version {done.file.version}"]
+    for name, own in classes.items():
+        on = own.estimated_on
+        lines.append(
+            f"{done.interval} bars of {name}: {counted(len(on.symbols), 'instrument')}, "
+            f"{on.n_bars:,} bars, {_day(pd.Timestamp(on.first))} to {_day(pd.Timestamp(on.last))}"
+        )
+        for feature, place in own.features.items():
+            lines.append(
+                f"  {feature:16} centre {place.center:+8.3f}  spread {place.spread:7.3f}"
+                f"  ({place.unit})"
+            )
+    return "\n".join(lines)
 
 
 def hyper_from(detector: TrainableDetector, name: str, said: list[str]) -> dict[str, Any]:

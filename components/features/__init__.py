@@ -113,6 +113,13 @@ FEATURES: Mapping[str, Feature] = {
         macro.MacroRange(),
         needs=("bar_range",),
     ),
+    "macro_reach": Feature(
+        "ln(largest - smallest ln C of the bar, the 59 earlier and the one before)",
+        "log",
+        60,
+        macro.MacroReach(),
+        needs=("log_return",),
+    ),
     "macro_volume": Feature(
         "ln(mean V of the bar and the 59 earlier / mean V before these)",
         "log",

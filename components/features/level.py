@@ -56,7 +56,7 @@ class LevelUnits:
         return {"mean": mean, "variance": variance, "n": n}, z
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _scan(
     x: Array,
     mean: Array,

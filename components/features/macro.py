@@ -19,6 +19,36 @@ SPREAD, LARGEST, MEAN = 0, 1, 2
 
 
 @dataclass(frozen=True)
+class MacroReach:
+    """ln of how far apart the highest and the lowest of the last 61 closes are; -inf is NaN.
+
+    The closes are those of the bar, the 59 earlier and the one before these, in one kind of
+    shares. NaN before there are so many, and where no price moved.
+    """
+
+    def start(self, n_series: int) -> State:
+        """The state before the first bar: the last log returns."""
+        return {
+            "last": np.full((n_series, WINDOW), np.nan),
+            "n": np.zeros(n_series, dtype=np.int64),
+        }
+
+    def run(
+        self,
+        state: State,
+        panel: CandlePanel,  # noqa: ARG002 - as every scan
+        channelled: Channelled,  # noqa: ARG002 - as every scan
+        columns: Mapping[str, Array],
+    ) -> tuple[State, Array]:
+        """Scan a panel; reads ``log_return``."""
+        after = {name: array.copy() for name, array in state.items()}
+        x = columns["log_return"]
+        found = np.full(x.shape, np.nan)
+        _reach(np.ascontiguousarray(x), after["last"], after["n"], found)
+        return after, found
+
+
+@dataclass(frozen=True)
 class Level:
     r"""What 60 bars came to, over the level of the bars before them; a carried scan.
 
@@ -139,6 +169,25 @@ class MacroVolume:
 
 # The window is gone through anew at each bar: a running sum would depend, in its last bits, on
 # all that ever left it.
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _reach(x: Array, last: Array, n: Ints, found: Array) -> None:
+    window = last.shape[1]
+    for i in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            if np.isnan(x[i, t]):
+                continue
+            last[i, n[i] % window] = x[i, t]
+            n[i] += 1
+            if n[i] < window:
+                continue
+            at, low, high = 0.0, 0.0, 0.0
+            for j in range(window):
+                at += last[i, (n[i] + j) % window]
+                low, high = min(low, at), max(high, at)
+            if high > low:
+                found[i, t] = np.log(high - low)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]

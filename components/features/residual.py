@@ -56,7 +56,7 @@ class MarketResidual:
 _REGRESSED = 30
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _scan(
     r: Array,
     market: Array,

@@ -66,7 +66,7 @@ class VolatilityUnits:
         return self.fast, self.slow, self.cap, LEAST_SCALE**2
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _scan(
     x: Array,
     fast: Array,

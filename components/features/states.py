@@ -31,7 +31,7 @@ class Staleness:
         return {"bits": bits}, is_stale
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _count_flat(is_flat: Flags, is_bar: Flags, bits: Ints, is_stale: Flags, window: int) -> None:
     mask = (1 << window) - 1
     for i in range(is_flat.shape[0]):
@@ -77,7 +77,7 @@ class Regime:
         return after, regime
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _place(r: Array, squares: Array, past: Array, n: Ints, regime: Ints, least: int) -> None:
     window, memory = squares.shape[1], past.shape[1]
     for i in range(r.shape[0]):

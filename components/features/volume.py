@@ -112,7 +112,7 @@ class AdjustedVolume:
         return after, value
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _scan(
     bars: tuple[Array, Ints, Flags, Flags],
     means: tuple[Array, Array],
@@ -155,7 +155,7 @@ def _scan(
             sums[1] += 1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _close(sums: Array, first: int, means: Array, counts: Ints, place: int, decay: float) -> None:
     """Let the mean of what was summed enter the mean of its place."""
     if sums[first + 1] > 0:

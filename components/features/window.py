@@ -54,7 +54,7 @@ def _ratio(values: Array, means: Array) -> Array:
 # Each window is summed anew: a running sum would depend on where it began, in its last bits.
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _earlier_mean(x: Array, new_per_old: Array, window: int) -> Array:
     means = np.full(x.shape, np.nan)
     for i in range(x.shape[0]):
@@ -67,7 +67,7 @@ def _earlier_mean(x: Array, new_per_old: Array, window: int) -> Array:
     return means
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _earlier_std(x: Array, window: int) -> Array:
     spread = np.full(x.shape, np.nan)
     for i in range(x.shape[0]):
@@ -83,7 +83,7 @@ def _earlier_std(x: Array, window: int) -> Array:
     return spread
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _mean_price(price: Array, volume: Array, split: Array, window: int) -> Array:
     means = np.full(price.shape, np.nan)
     for i in range(price.shape[0]):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -91,6 +92,11 @@ class Binance:
     settle_s: ClassVar[float] = 2.0
     has_chatter: ClassVar[bool] = True
 
+    @cached_property
+    def step_ms(self) -> int:
+        """The bars' length, ms."""
+        return length(self.interval) // pd.Timedelta(milliseconds=1)
+
     def lines(self) -> tuple[Line, ...]:
         """Cut the symbols into connections; the streams are in the address."""
         base = self.url.rstrip("/") or STREAMS[self.market]
@@ -134,11 +140,10 @@ class Binance:
         symbol, interval = kline.get("s"), kline.get("i")
         if not isinstance(symbol, str) or not isinstance(interval, str):
             raise Malformed("the candle does not say whose it is")
-        if symbol not in line.symbols or interval != self.interval:
+        if symbol not in line.known or interval != self.interval:
             return NOTHING
-        step_ms = length(interval) // pd.Timedelta(milliseconds=1)
-        open_ms = opened_at(kline.get("t"), step_ms, now)
-        if kline.get("T") != open_ms + step_ms - 1:
+        open_ms = opened_at(kline.get("t"), self.step_ms, now)
+        if kline.get("T") != open_ms + self.step_ms - 1:
             raise Malformed("the candle does not end where its interval does")
         return Heard(candles=((_read_numbers(symbol, open_ms, kline), text),))
 

@@ -27,6 +27,13 @@ class Malformed(Exception):
     """A message that is not what the venue's documents say; it never leaves this room."""
 
 
+def _no_number(text: str) -> float:
+    raise ValueError(text)
+
+
+DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
+
+
 def content_of(text: str) -> Any:
     """Read JSON; NaN and infinities, which JSON has not, are no numbers.
 
@@ -36,13 +43,9 @@ def content_of(text: str) -> Any:
         When it is no JSON, or nested too deep.
     """
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return DECODER.decode(text)
     except (ValueError, RecursionError):
         raise Malformed("no JSON") from None
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(text)
 
 
 def opened_at(value: object, step_ms: int, now: pd.Timestamp) -> int:

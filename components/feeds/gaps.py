@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-EPOCH: Final = pd.Timestamp(0, tz="UTC")
+EPOCH: Final = pd.Timestamp("1970-01-01", tz="UTC").as_unit("us")
 MICROSECOND: Final = pd.Timedelta(microseconds=1)
 
 DAY_US: Final = 86_400_000_000

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -16,6 +17,11 @@ log = logging.getLogger(__name__)
 
 # Messages of one arrival at most: what is behind them waits in the broker.
 AT_ONCE: Final = 5000
+
+# A partition from which nothing came for so long, s, is read to its end.
+IDLE_S: Final = 2.0
+
+LONG_AGO: Final = pd.Timestamp(0, tz="UTC")
 
 # So long, s, the dead letters of what is stored are waited for before its offsets are committed.
 PATIENCE_S: Final = 10.0
@@ -88,6 +94,11 @@ class KafkaFeed:
         self._ends: dict[int, dict[Place, int]] = {}
         self._stored = -1
         self._trouble = ""
+        # Of each partition the offset behind what was read, and the newest open among it.
+        self._read: dict[Place, int] = {}
+        self._newest: dict[Place, pd.Timestamp] = {}
+        self._heard_at: dict[Place, float] = {}
+        self._clock = time.monotonic
 
     def arrivals(self, stop: threading.Event) -> Iterator[Arrived]:
         """Give what lies in the topic, then what comes, and an empty one each second without.
@@ -117,14 +128,40 @@ class KafkaFeed:
             self._trouble = ""
         unreadable = {place for place, _ in unread}
         texts = [each for place, each in enumerate(records) if place not in unreadable]
+        self._note(records, candles["ts"].tolist(), unreadable)
         keep = candles["symbol"].isin(self._symbols) if self._symbols else slice(None)
+        candles = candles.loc[keep, [*COLUMNS, "known_at"]].reset_index(drop=True)
+        known_at = candles["known_at"].fillna(now.as_unit("us"))
         return Arrived(
-            candles.loc[keep, COLUMNS].reset_index(drop=True),
+            candles.assign(known_at=known_at),
             now,
             number,
             (*(Refused(why, _text(each)) for each, why in letters), *self._troubles()),
             tuple(map(_text, texts)),
+            self._through(),
         )
+
+    def _note(self, records: list[Record], opens: list[pd.Timestamp], unread: set[int]) -> None:
+        """Remember how far each partition was read; ``opens`` are those of what could be read."""
+        candles = (each for place, each in enumerate(records) if place not in unread)
+        for each, ts in zip(candles, opens, strict=True):
+            self._newest[each.place] = max(ts, self._newest.get(each.place, ts))
+        now = self._clock()
+        for each in records:
+            self._read[each.place] = each.offset + 1
+            self._heard_at[each.place] = now
+
+    def _through(self) -> pd.Timestamp | None:
+        """The open up to which all partitions are read; None where nothing more is known of any.
+
+        A partition may be read far ahead of another: its candles are no sign that those of the
+        other will not come. One that is read to its end counts for as long as it may seem so
+        because the broker was not asked again.
+        """
+        now = self._clock()
+        lively = {place for place, at in self._heard_at.items() if now - at < IDLE_S}
+        reading = self._consumer.behind(self._read) | lively
+        return min((self._newest.get(place, LONG_AGO) for place in reading), default=None)
 
     def _set_aside(self, letters: list[tuple[Record, str]]) -> None:
         made = [

@@ -217,10 +217,10 @@ class Live:
         shown = {self._calendars.of(symbol): symbol for symbol in line.symbols}
 
         def is_due(silent_s: float) -> bool:
-            now = terms.clock()
+            now = terms.clock().floor("s")
             # Bars that closed within the silence, but for those that closed just now.
-            since = now - self._step - pd.Timedelta(seconds=silent_s)
-            until = now - self._step - pd.Timedelta(seconds=terms.patience.late_s)
+            since = now - self._step - pd.Timedelta(seconds=int(silent_s))
+            until = now - self._step - pd.Timedelta(seconds=int(terms.patience.late_s))
             return since < until and any(
                 len(self._calendars.expected(symbol, self._interval, since, until))
                 for symbol in shown.values()

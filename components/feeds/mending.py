@@ -150,6 +150,9 @@ class Mending:
             )  # fmt: skip
         if not late:
             return Mended(rows, None)
+        if self._held_until:
+            # What is behind a bar that may still come waits with it.
+            rows = rows[rows["ts"] < instant_of(late[0])]
         return Mended(rows, self._later(replace(span, since=late[0])))
 
     def _later(self, span: Span) -> Span:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from components.feeds.base import Candle, Refused
+from components.feeds.gaps import us_of
 
 # So many rows wait at most; then the sockets are read no further until some are taken.
 ROOM = 20_000
@@ -55,10 +56,15 @@ class Outbox:
                 self._append(item)
 
     async def put_first(self, item: Refused | pd.DataFrame) -> None:
-        """Hand over what was asked for, ahead of what is held."""
+        """Hand over what was asked for, ahead of what is held.
+
+        What is held of a symbol from before these rows, heard between two cuts, goes before them.
+        """
         while self._n_rows >= self._room:
             await asyncio.sleep(LOOK_S)
         with self._has_some:
+            if isinstance(item, pd.DataFrame) and self._held:
+                self._let_go_before(item)
             self._append(item)
 
     def hold(self) -> None:
@@ -87,6 +93,16 @@ class Outbox:
                 n_rows += _rows(taken[-1])
             self._n_rows -= n_rows
         return taken
+
+    def _let_go_before(self, rows: pd.DataFrame) -> None:
+        first = {str(s): us_of(ts) for s, ts in rows.groupby("symbol")["ts"].min().items()}
+        held, self._held = self._held, deque()
+        for item in held:
+            is_before = isinstance(item, Told) and item.candle.ts < first.get(item.candle.symbol, 0)
+            if is_before:
+                self._append(item)
+            else:
+                self._held.append(item)
 
     def _append(self, item: Item) -> None:
         self._ready.append(item)

@@ -97,7 +97,8 @@ class Polygon:
             raise Malformed("the event is no object")
         if event.get("ev") == "status":
             return self._status(str(event.get("status")), str(event.get("message", "")), line)
-        if event.get("ev") != "AM" or event.get("sym") not in line.symbols:
+        symbol = event.get("sym")
+        if event.get("ev") != "AM" or not isinstance(symbol, str) or symbol not in line.known:
             return Heard()
         try:
             return Heard(candles=((_bar(event, now), json.dumps(event)),))

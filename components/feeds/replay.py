@@ -126,10 +126,11 @@ class Replay:
             start = start or closes[0]
             first = 0
             while first < len(rows) and not stop.is_set():
-                at = start + pd.Timedelta(seconds=(self.clock() - began) * self.pace)
+                passed_s = (self.clock() - began) * self.pace
+                at = (start + pd.Timedelta(seconds=passed_s)).floor("us").as_unit("us")
                 last = int(closes.searchsorted(at, side="right"))
                 last = min(last, first + ROWS_AT_ONCE)
-                yield rows.iloc[first:last], at.floor("us")
+                yield rows.iloc[first:last], at
                 first = last
                 if first < len(rows) and closes[first] > at:
                     stop.wait(min(LOOK_S, (closes[first] - at).total_seconds() / self.pace))

@@ -63,10 +63,8 @@ class Connection:
         Gives the present.
     is_due : callable
         Tells whether, of the last so many seconds, a bar should have come.
-    patience : Patience
-        How long what may take.
-    backoff : Backoff
-        The waits between tries.
+    patience, backoff : Patience, Backoff
+        How long what may take; the waits between tries.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """What tells one venue's stream from another's: addresses, the login, the messages. Pure."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -17,6 +18,11 @@ class Line:
     url: str
     symbols: tuple[str, ...]
     opening: str = ""
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The symbols, to look one up."""
+        return frozenset(self.symbols)
 
     @property
     def host(self) -> str:

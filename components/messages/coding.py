@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from components.messages.fields import Malformed, Shape
+from components.messages.fields import UNKNOWN, Malformed, Shape
 from components.messages.shapes import NUMBERS
 
 # A message as it is sent: its key and its bytes.
@@ -43,9 +43,10 @@ def _table(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
 
 
 def _column(name: str, values: Sequence[Any]) -> "pd.Series[Any]":
-    if name == "ts":
-        read = pd.Series(values, dtype="int64").to_numpy().astype("datetime64[ms]")
-        return pd.Series(pd.DatetimeIndex(read.astype("datetime64[us]"), tz="UTC"))
+    if name in ("ts", "known_at"):
+        read = pd.Series(values, dtype="int64").to_numpy()
+        stamps = pd.DatetimeIndex(read.astype("datetime64[ms]").astype("datetime64[us]"), tz="UTC")
+        return pd.Series(stamps).where(read != UNKNOWN)
     if name in (*NUMBERS, "p", "rate", "return"):
         return pd.Series(values, dtype="float64")
     return pd.Series(values, dtype="int64" if name in ("level", "votes") else "str")
@@ -70,6 +71,11 @@ def written(body: dict[str, Any]) -> bytes:
 def milliseconds(ts: "pd.Series[Any]") -> list[int]:
     """Instants as milliseconds since 1970, UTC."""
     return pd.DatetimeIndex(ts).as_unit("ms").asi8.tolist()
+
+
+def milliseconds_or_null(ts: "pd.Series[Any]") -> list[int | None]:
+    """The same, null where one is not known."""
+    return [None if pd.isna(at) else at.value // 1_000_000 for at in ts]
 
 
 def or_null(numbers: "pd.Series[Any]") -> list[float | None]:

@@ -18,6 +18,9 @@ from components.words import clean
 EARLIEST: Final = pd.Timestamp("1970-01-01", tz="UTC").value // 1_000_000
 LATEST: Final = pd.Timestamp("2100-01-01", tz="UTC").value // 1_000_000
 
+# In the place of an instant that is not known.
+UNKNOWN: Final = -1
+
 INTERVAL = re.compile(r"[1-9][0-9]{0,3}[mhd]", re.ASCII)
 
 # Beyond it an integer is no count and no price, and may not fit a float.
@@ -127,6 +130,11 @@ def instant(value: Any) -> int:
     if type(value) is int and EARLIEST <= value < LATEST:
         return value
     raise Malformed(f"is {shown(value)}, and no milliseconds since 1970 before the year 2100")
+
+
+def instant_or_unknown(value: Any) -> int:
+    """Let such milliseconds through, or ``null``: ``UNKNOWN``."""
+    return UNKNOWN if value is None else instant(value)
 
 
 def symbol(value: Any) -> str:

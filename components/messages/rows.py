@@ -5,13 +5,27 @@ from typing import Any
 
 import pandas as pd
 
-from components.messages.coding import Coded, Unread, coded, decoded, milliseconds, or_null, parsed
+from components.messages.coding import (
+    Coded,
+    Unread,
+    coded,
+    decoded,
+    milliseconds,
+    milliseconds_or_null,
+    or_null,
+    parsed,
+)
 from components.messages.fields import LATEST, Malformed
 from components.messages.shapes import ALERT, CANDLE, LONGEST, NUMBERS, VERDICT
+
+# So far may a producer's clock be ahead, ms.
+CLOCKS_APART = 60_000
 
 
 def encode_candles(candles: pd.DataFrame, interval: str) -> list[Coded]:
     """Make a message of each closed candle: columns symbol, ts, open ... trades.
+
+    ``known_at`` says when each was first known; the column may be absent.
 
     Raises
     ------
@@ -24,7 +38,10 @@ def encode_candles(candles: pd.DataFrame, interval: str) -> list[Coded]:
         "ts": milliseconds(candles["ts"]),
         **{name: candles[name].astype(float).tolist() for name in NUMBERS[:4]},
         **{name: or_null(candles[name]) for name in NUMBERS[4:]},
+        "known_at": [None] * len(candles),
     }
+    if "known_at" in candles:
+        columns["known_at"] = milliseconds_or_null(candles["known_at"])
     return coded(CANDLE, columns, columns["symbol"])
 
 
@@ -45,7 +62,8 @@ def decode_candles(
     Returns
     -------
     candles : DataFrame
-        symbol, ts (datetime64[us, UTC]), open, high, low, close, volume, vwap, trades (float64).
+        symbol, ts (datetime64[us, UTC]), open, high, low, close, volume, vwap, trades (float64),
+        known_at (NaT where the message does not say).
     unread : list of (int, str)
         Place among ``messages`` and reason, of those that are not among the candles.
     """
@@ -56,6 +74,8 @@ def decode_candles(
             raise Malformed(f"interval is {row[1]}, and {interval} is watched")
         if row[2] > latest:
             raise Malformed(f"ts is {row[2]}, which is yet to come")
+        if row[-1] > latest + CLOCKS_APART:
+            raise Malformed(f"known_at is {row[-1]}, which is yet to come")
 
     return decoded(CANDLE, messages, wanted)
 

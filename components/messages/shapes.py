@@ -55,6 +55,7 @@ CANDLE: Final = Shape(
         **_BAR,
         **dict.fromkeys(NUMBERS[:4], let.number),
         **dict.fromkeys(NUMBERS[4:], let.number_or_unknown),
+        "known_at": let.instant_or_unknown,
     },
     longest=4096,
 )

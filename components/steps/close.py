@@ -92,6 +92,7 @@ def _manifest(parts: Parts) -> str:
             "quorum": parts.ensemble.quorum,
             "fingerprint": parts.ensemble.fingerprint,
             "trained": parts.ensemble.trained.name if parts.ensemble.trained else "",
+            "parameters": parts.ensemble.parameters_used,
         },
         "read": sorted(set(run.hashes)),
         "counts": run.counts,

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from components.ensemble import Ensemble
+from components.parameters import from_said
 from components.records import RunSummary
 from components.steps.gather import load, refine
 from components.steps.judging import judge_all
@@ -56,6 +57,7 @@ def _as_then(parts: Parts, manifest: dict[str, Any]) -> Parts:
         judge["alerts_per_year"],
         judge.get("quorum", 2),
         refit_every=parts.ensemble.refit_every,
+        parameters=from_said(judge.get("parameters"), parts.calendars),
     )
     watch = replace(parts.watch, symbols=tuple(manifest["symbols"]))
     return replace(parts, watch=watch, ensemble=ensemble)

@@ -48,10 +48,10 @@ class Screen:
         plain &= self._is_on_time(rows)
         good, aside = rows[plain], pd.DataFrame()
         if not plain.all():
-            passed, aside = self._looked_at(rows[~plain])
+            passed, aside = self.looked_at(rows[~plain])
             good = pd.concat([good, passed]) if len(passed) else good
         self._count_idle(good)
-        return good.assign(hours=self._hours(good)), aside
+        return good.assign(hours=self.hours(good)), aside
 
     def _is_on_time(self, rows: pd.DataFrame) -> Flags:
         """Whether bars open on the grid, and had closed when they became known."""
@@ -63,7 +63,8 @@ class Screen:
             found[at] &= self._parts.calendars.on_grid(symbol, interval, ts[at])
         return found
 
-    def _hours(self, rows: pd.DataFrame) -> pd.Series:
+    def hours(self, rows: pd.DataFrame) -> pd.Series:
+        """Whether bars are of regular or extended hours; None where nothing is to be told."""
         hours = pd.Series([None] * len(rows), index=rows.index, dtype="str")
         calendars, interval = self._parts.calendars, self._parts.watch.interval
         for symbol, at in self._by_calendar(rows):
@@ -84,7 +85,7 @@ class Screen:
                 found.append((self._symbols[int(rows["member"].iloc[at[0]])], at))
         return found
 
-    def _looked_at(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def looked_at(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Put doubtful candles through all checks, beside what is stored."""
         replies = [self._as_reply(str(s), own) for s, own in rows.groupby("symbol")]
         stored = stored_candles(self._parts, [reply.request for reply, _ in replies])

@@ -68,21 +68,21 @@ class StreamJudge:
         markets, tables, parts = dict(state.markets), [], []
         for name in sorted(calendar.unique()):
             own = rows[calendar == name]
-            markets[name], market = self._market(name, state.markets[name], own)
+            markets[name], market = self.market(name, state.markets[name], own)
             parts.append(beside(own, market))
             tables.append(market.drop(columns="steps").assign(watch_list=name))
         rows = pd.concat(parts) if len(parts) > 1 else parts[0]
-        panel = pack(rows, self.symbols, self._round_the_clock)
+        panel = pack(rows, self.symbols, self.round_the_clock)
         judge, judged = self.ensemble.run(state.judge, panel, self.rates)
         market = pd.concat(tables, ignore_index=True).assign(interval=self.interval)
         return StreamState(judge, markets), Found(judged, market)
 
-    def _market(
+    def market(
         self, name: str, state: MarketState, rows: pd.DataFrame
     ) -> tuple[MarketState, pd.DataFrame]:
         """The market's next bars, with ``steps`` since the one before."""
         scan, members = self._scans[name], self.members[name]
-        state, found = scan.moves(state, pack(rows, members, self._round_the_clock))
+        state, found = scan.moves(state, pack(rows, members, self.round_the_clock))
         last = pd.Series(pd.DatetimeIndex([state.last], tz="UTC").as_unit("us"), index=members[:1])
         found = with_steps(self.calendars, self.interval, found.assign(symbol=members[0]), last)
         return scan.judged(state, found.drop(columns="symbol"))
@@ -110,7 +110,8 @@ class StreamJudge:
         return {name: MarketScan(self._rate(own[0])) for name, own in self.members.items()}
 
     @cached_property
-    def _round_the_clock(self) -> frozenset[str]:
+    def round_the_clock(self) -> frozenset[str]:
+        """The instruments whose market never closes."""
         return frozenset(s for s, name in self._calendar_of.items() if name == ALWAYS_OPEN)
 
     def _rate(self, symbol: str) -> float:

@@ -89,6 +89,14 @@ def _streamed(cursor: Any) -> None:
     cursor.execute(sql.create(LIVE))
 
 
+def _placed(cursor: Any) -> None:
+    """Verdicts name the parameters of their views; older ones had none, which is no change."""
+    column = sql.TYPES[VERDICTS.columns["parameters"]]
+    cursor.execute(f"ALTER TABLE verdicts ADD COLUMN IF NOT EXISTS parameters {column} DEFAULT ''")
+    # Of a new row the program says it; the stored ones keep the default without being written.
+    cursor.execute("ALTER TABLE verdicts ALTER COLUMN parameters DROP DEFAULT")
+
+
 MIGRATIONS = (
     _tables_and_views,
     _judged_by_votes,
@@ -97,6 +105,7 @@ MIGRATIONS = (
     _features,
     _trained,
     _streamed,
+    _placed,
 )
 
 

@@ -1,0 +1,50 @@
+"""The stream's live state in Redis, for a dashboard that asks each second."""
+
+import json
+import logging
+from typing import Any
+
+import pandas as pd
+
+from components.rows import json_rows
+
+log = logging.getLogger("tremor")
+
+# Without a sign of life for so long, s, the state is gone: nobody shows a dead stream as alive.
+LIFE_S = 3600
+
+
+class LiveCache:
+    """One hash an interval, ``tremor:live:1m``, with a field an instrument.
+
+    A cache that cannot be reached is said once, and the stream goes on: the warehouse has it all.
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._url, self._prefix = url, prefix
+        self._client: Any = None
+        self._is_away = False
+
+    def put(self, rows: pd.DataFrame) -> None:
+        """Put rows of the ``live`` table in place of older ones."""
+        import redis
+
+        try:
+            if self._client is None:
+                self._client = redis.Redis.from_url(
+                    self._url, socket_timeout=2, socket_connect_timeout=2
+                )
+            with self._client.pipeline() as pipe:
+                for interval, own in rows.groupby("interval"):
+                    name = f"{self._prefix}:live:{interval}"
+                    said = zip(own["symbol"], json_rows(own), strict=True)
+                    pipe.hset(name, mapping={symbol: json.dumps(row) for symbol, row in said})
+                    pipe.expire(name, LIFE_S)
+                pipe.execute()
+        except (redis.RedisError, ValueError, OSError) as error:
+            # The message may hold the address, and the address a password.
+            if not self._is_away:
+                log.warning("TREMOR_REDIS_URL: no live state (%s)", type(error).__name__)
+            self._is_away, self._client = True, None
+        else:
+            self._is_away = False
