@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.errors import WarehouseError
 from components.feeds.base import Arrived
 from components.steps.judging import judge_all
 from components.steps.stream_late import take_late
@@ -97,7 +98,10 @@ def test_whatever_was_not_kept_is_seen_by_the_next_start(make_coins):
     world = make_coins()
     rows = known(market(is_calm=True))
     rows = rows[rows["ts"] < FIRST + 400 * MINUTE]
-    first, rest = rows[rows["ts"] < FIRST + 380 * MINUTE], rows[rows["ts"] >= FIRST + 380 * MINUTE]
+    cut = FIRST + 380 * MINUTE
+    first, rest = rows[rows["ts"] < cut].copy(), rows[rows["ts"] >= cut]
+    # The last of them took longer than what waits already behind it.
+    first.loc[first.index[-1], "known_at"] += 5 * MINUTE
     waiting, held = rest[rest["symbol"] != NAMES[0]], rest[rest["symbol"] == NAMES[0]]
     with at_work(world) as stream:
         streamed(stream, [Arrived(first, rows["known_at"].max(), 0)], is_over=False)
@@ -111,6 +115,25 @@ def test_whatever_was_not_kept_is_seen_by_the_next_start(make_coins):
             np.testing.assert_array_equal(again.state.judge[name], values, err_msg=name)
         assert again.released("24/7") == rows["ts"].max()
         assert again.known >= kept.floor("s")
+
+
+def test_what_a_failed_write_leaves_half_done_is_not_kept(make_coins, judged):
+    """A warehouse that refuses some verdicts: the next stream finds the bars, and judges them."""
+    world, pieces = make_coins(), list(arrivals(disordered(market()), n_pieces=9))
+    limit = "alter table tremor.verdicts add constraint small check (ts < '2024-03-04 13:00Z')"
+    with at_work(world) as stream:
+        run_sql(world.postgres_url, limit)
+        with pytest.raises(WarehouseError):
+            streamed(stream, pieces)
+        stream.keep()
+        n_stored = len(world.query("select 1 from verdicts"))
+        assert n_stored == len(world.query("select 1 from candles_intraday")) > 1000
+    run_sql(world.postgres_url, "alter table tremor.verdicts drop constraint small")
+    with at_work(world) as stream:
+        streamed(stream, pieces)
+    for table in (VERDICTS, MARKET, CHANNELS, INTRADAY):
+        same(judged, world, table)
+    assert len(world.query("select 1 from verdicts")) == len(market())
 
 
 def late_world(make_coins, candles, late):

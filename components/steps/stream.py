@@ -66,7 +66,11 @@ class Carried:
 
 
 class Stream:
-    """Takes arrivals; ``known`` is the instant up to which everything is judged and stored."""
+    """Takes arrivals; ``known`` is the instant up to which everything is judged and stored.
+
+    ``is_torn`` while something is stored, and for good once that failed: what is carried is then
+    ahead of what is stored.
+    """
 
     def __init__(
         self,
@@ -78,6 +82,7 @@ class Stream:
         stores_candles: bool = True,
     ) -> None:
         self.parts, self.known, self.lateness = parts, known, lateness
+        self.is_torn = False
         self.heard: Heard = lambda _candles, _rows: None
         self.judge = StreamJudge(
             parts.ensemble,
@@ -141,10 +146,11 @@ class Stream:
         extended = rows[rows["hours"].eq("extended")] if len(rows) else rows
         rows = rows[rows["hours"].ne("extended")] if len(rows) else rows
         due, late, pending = self._ordered(rows, arrived, now, is_over=is_over)
+        self.is_torn = True
         if len(extended) or len(aside):
             self._store_aside(extended, aside)
         pieces = self._judged(_slices(due))
-        self._carried.pending = pending
+        self._carried.pending, self.is_torn = pending, False
         news = [instant for _, instants in pieces for instant in instants]
         return Taken(
             tuple(judged for judged, _ in pieces), tuple(news), late, len(aside), n_strange
@@ -163,9 +169,7 @@ class Stream:
         rows = candles.assign(member=member, number=arrived.number, came=came)
         if not is_own.all():
             rows = rows[is_own]
-        # What was kept must be seen to have been known before what is judged from now on.
-        known_at = _at_least(rows["known_at"], self._kept + MICROSECOND)
-        return rows.assign(known_at=known_at), int((~is_own).sum())
+        return rows, int((~is_own).sum())
 
     def _ordered(
         self,
@@ -195,6 +199,7 @@ class Stream:
 
         Of several slices one is stored while the next is judged. A slice is stored whole or not.
         """
+        slices = [self._behind_kept(rows) for rows in slices]
         if len(slices) < 2:
             return [self._stored(rows, *self._found(rows)) for rows in slices]
         with ThreadPoolExecutor(1) as writer:
@@ -205,6 +210,13 @@ class Stream:
                     stored[-1].result()
                 stored.append(writer.submit(self._stored, rows, *found))
             return [each.result() for each in stored]
+
+    def _behind_kept(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows, known after what was kept: the next start looks for what came behind it.
+
+        Some of them waited in order while it was kept.
+        """
+        return rows.assign(known_at=_at_least(rows["known_at"], self._kept + MICROSECOND))
 
     def _found(self, rows: pd.DataFrame) -> tuple[Found, "pd.Series[pd.Timestamp]"]:
         """Judge some bars; give what was found, and when each could be judged."""
@@ -264,8 +276,11 @@ class Stream:
     def keep(self) -> None:
         """Put what is carried into the lake, so that the next start reads no history.
 
-        Whatever comes later counts as known later.
+        Whatever comes later counts as known later. What is torn is not kept: the next start
+        finds what is stored.
         """
+        if self.is_torn:
+            return
         at = self.known.ceil("s")
         ledger, symbols = self._carried.ledger, self.judge.symbols
         group = pd.Series(ledger.state["group"], index=ledger.symbols)[list(symbols)].to_numpy()
@@ -286,6 +301,7 @@ class Stream:
 
     def store_late(self, rows: pd.DataFrame) -> None:
         """Store candles whose bars were judged before: known from now on."""
+        rows = self._behind_kept(rows)
         self.known = max(self.known, rows["known_at"].max())
         if self._stores_candles:
             self.parts.warehouse.upsert(CANDLES, self._candles(rows))

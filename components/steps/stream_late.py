@@ -28,8 +28,11 @@ def take_late(stream: Stream, late: pd.DataFrame) -> tuple[str, ...]:
     news = not_stored(stream.parts, late)
     if not len(news):
         return ()
+    stream.is_torn = True
     stream.store_late(news)
-    return rebuild(stream, tuple(sorted(news["symbol"].unique())))
+    done = rebuild(stream, tuple(sorted(news["symbol"].unique())))
+    stream.is_torn = False
+    return done
 
 
 def not_stored(parts: Parts, late: pd.DataFrame) -> pd.DataFrame:

@@ -29,7 +29,12 @@ select tail.* from unnest(%(symbols)s::text[]) as wanted (symbol), lateral (
 ) as tail
 """
 
-NEWEST = 'select max(known_at) as known_at from all_candles where "interval" = %(interval)s'
+NEWEST = """
+select max(known_at) as known_at from all_candles
+where "interval" = %(interval)s and known_at > %(after)s
+"""
+
+EPOCH = pd.Timestamp(0, tz="UTC")
 
 
 def begin(
@@ -40,9 +45,11 @@ def begin(
     Parameters
     ----------
     as_of : Timestamp
-        The instant of the start; nothing stored is known later.
+        The instant of the start. What is stored and known later, by another machine's clock,
+        puts it off.
     """
-    as_of = as_of.ceil("s")
+    ahead = newest_known(parts, as_of)
+    as_of = (as_of if ahead is None else ahead).ceil("s")
     judge_all(parts, as_of)
     symbols = tuple(sorted(parts.watch.symbols))
     found = latest_ledger(parts, as_of, symbols)
@@ -57,9 +64,10 @@ def begin(
     return Stream(parts, carried, lateness, as_of, stores_candles=stores_candles)
 
 
-def newest_known(parts: Parts) -> pd.Timestamp | None:
-    """When the newest stored candle became known; None without any."""
-    found = parts.warehouse.query(NEWEST, {"interval": parts.watch.interval})["known_at"].iloc[0]
+def newest_known(parts: Parts, after: pd.Timestamp = EPOCH) -> pd.Timestamp | None:
+    """When the newest stored candle became known; None without any that was after ``after``."""
+    asked = {"interval": parts.watch.interval, "after": after.to_pydatetime()}
+    found = parts.warehouse.query(NEWEST, asked)["known_at"].iloc[0]
     return None if pd.isna(found) else pd.Timestamp(found)
 
 
