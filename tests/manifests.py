@@ -13,7 +13,7 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 
 # Commands of the public contract that are announced and not built: their manifests stand in a
 # corner of their own, and leave it with the commit that builds them.
-ANNOUNCED = {"serve", "dashboard", "stream"}
+ANNOUNCED = {"serve", "dashboard"}
 
 SECRETS = {
     "TREMOR_" + name.upper()

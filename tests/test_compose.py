@@ -135,8 +135,8 @@ def test_what_is_waited_for_says_when_it_is_ready():
                 assert condition["condition"] == "service_completed_successfully"
                 assert SERVICES[target]["restart"] == "no"
             # Compose refuses to start a service without those of another profile.
-            theirs = set(SERVICES[target].get("profiles", ()))
-            assert theirs <= set(service.get("profiles", ()))
+            own, theirs = (set(s.get("profiles", ())) for s in (service, SERVICES[target]))
+            assert not theirs or (own and own <= theirs)
 
 
 # What each server says of its own health, and where it keeps what it is given.
@@ -289,7 +289,7 @@ def test_every_container_of_ours_runs_a_command_that_exists_or_is_announced():
         assert "entrypoint" not in service, "the image's entry point is kept"
         is_announced = service["profiles"] == ["announced"]
         assert service["command"][0] in (ANNOUNCED if is_announced else known)
-    assert {SERVICES[name]["command"][0] for name in OURS} == ANNOUNCED | {"run"}
+    assert {SERVICES[name]["command"][0] for name in OURS} == ANNOUNCED | {"run", "stream"}
 
 
 def test_the_server_of_models_is_of_our_version_and_answers_to_its_name():
@@ -353,6 +353,24 @@ def test_the_program_reads_the_environment_that_it_is_given(given, monkeypatch, 
     address = f"postgresql://{user}@warehouse:5432/{database}?sslmode=disable"
     assert settings.warehouse_url.get_secret_value() == address
     assert warehouse["environment"]["POSTGRES_PASSWORD"].startswith("${WAREHOUSE_PASSWORD:?")
+
+
+def test_the_stream_asks_broker_and_cache_where_they_listen(given, monkeypatch, tmp_path):
+    """Inside the broker's own network by its own name, with the cache's password."""
+    environment = SERVICES["stream"]["environment"]
+    assert SERVICES["tremor"]["environment"].keys() <= environment.keys()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, filled(value, given))
+    monkeypatch.chdir(tmp_path)
+    settings = Settings()
+    assert (settings.source, settings.interval) == ("binance", "1m")
+    advertised = SERVICES["broker"]["environment"]["KAFKA_ADVERTISED_LISTENERS"].split(",")
+    assert f"INSIDE://{settings.kafka_servers}" in advertised
+    asked = "localhost:" + settings.kafka_servers.rpartition(":")[2]
+    assert asked in SERVICES["broker"]["healthcheck"]["test"]
+    cache = filled(SERVICES["cache"]["environment"]["REDISCLI_AUTH"], given)
+    assert settings.redis_url.get_secret_value() == f"redis://:{cache}@cache:6379/0"
+    assert SERVICES["stream"]["depends_on"].keys() >= {"broker", "cache", "warehouse"}
 
 
 def test_the_lake_is_asked_by_path_on_the_servers_own_port(given, monkeypatch):

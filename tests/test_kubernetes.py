@@ -218,6 +218,10 @@ OUTWARD = {
 }
 
 
+# What some pods may reach or be reached by beside.
+OF_SOME = ("gateway", "cache", "venue-cache-broker")
+
+
 class Cluster:
     """All that is applied, and what in it names what."""
 
@@ -297,7 +301,7 @@ class Cluster:
         for name, spec in policies.items():
             if not any(_selects(spec["podSelector"], labels) for labels in self.labels()):
                 yield f"{name} holds for nobody"
-        if set(policies) != {"nothing-unless-allowed", *OUTWARD, "gateway", "cache-and-broker"}:
+        if set(policies) != {"nothing-unless-allowed", *OUTWARD, *OF_SOME}:
             yield "policies that no rule here knows"
         closed = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
         if policies.get("nothing-unless-allowed") != closed:
@@ -392,7 +396,7 @@ LOOSE_ENDS = [
     ("the node's credentials can be asked for",
      _policy(WEB, lambda s: s["egress"][0]["to"][0]["ipBlock"].pop("except"))),
     ("the node's credentials can be asked for",
-     _policy("cache-and-broker", lambda s: s["egress"][0].pop("to"))),
+     _policy("venue-cache-broker", lambda s: s["egress"][0].pop("to"))),
     (f"{LOOKUP} leads elsewhere",
      _policy(LOOKUP, lambda s: s["egress"][0]["to"][0]["namespaceSelector"].update(
          matchLabels={"kubernetes.io/metadata.name": "nowhere"}))),
@@ -405,6 +409,10 @@ LOOSE_ENDS = [
      lambda c: c.kustomizations["base"].update(namespace="other")),
     ("announced is applied to another namespace",
      lambda c: c.kustomizations["announced"].pop("namespace")),
+    ("venue-cache-broker holds for nobody",
+     _policy("venue-cache-broker", lambda s: s.update(podSelector=NOBODY))),
+    ("stream is applied to another namespace",
+     lambda c: c.kustomizations["stream"].pop("namespace")),
     ("the guide makes another namespace",
      lambda c: c.the("Namespace")["metadata"].update(name="other")),
 ]  # fmt: skip
