@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -140,6 +141,13 @@ def _rss_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
+class Untold(Session):
+    """A session whose alerts nobody makes: they are told beside, in a thread of their own."""
+
+    def _teller(self, stack):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG002
+        return SimpleNamespace(ask=lambda *_, **__: None)
+
+
 class PassThrough(Ensemble):
     """Judges nothing: each bar is normal, and the state stays what it was."""
 
@@ -195,7 +203,7 @@ def session(options: argparse.Namespace, url: str, *, judges: bool) -> Bench:
             if not judges:
                 ensemble = PassThrough(ensemble.detectors, ensemble.alerts_per_year)
             parts = replace(opened, channels=(), ensemble=ensemble)
-            work = Session(parts, feed, Outlets(Metrics()), pd.Timedelta(0))
+            work = Untold(parts, feed, Outlets(Metrics()), pd.Timedelta(0))
             work.work(FIRST, threading.Event())
         return feed
 
