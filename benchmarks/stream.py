@@ -144,7 +144,7 @@ def _rss_mib() -> float:
 class Untold(Session):
     """A session whose alerts nobody makes: they are told beside, in a thread of their own."""
 
-    def _teller(self, stack):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG002
+    def _teller(self, stack):  # type: ignore[no-untyped-def] # noqa: ARG002
         return SimpleNamespace(ask=lambda *_, **__: None)
 
 
