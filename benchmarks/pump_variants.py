@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks.pump_events import Tally, without_repeats
 from benchmarks.pump_judge import DAY, MINUTE, Pumps, alarms, closes, judged, lone
 from components import calibration
-from components.apart import APART
+from components.apart import FINEST
 from components.ensemble import Judged
 from components.heavy_tail import HeavyTail
 
@@ -40,12 +40,12 @@ MOST = 5_000
 def varied(tail: HeavyTail) -> Iterator[None]:
     """Let the door calibrate its view of pumps otherwise, for a while."""
     rules = calibration.OWN_RULES
-    before = rules[APART]
-    rules[APART] = tail
+    before = rules[FINEST]
+    rules[FINEST] = tail
     try:
         yield
     finally:
-        rules[APART] = before
+        rules[FINEST] = before
 
 
 def of_variants(
@@ -56,7 +56,7 @@ def of_variants(
     Elsewhere is on the large coins: there the p is set at which as many alarms come, without
     repeats, and it is applied unchanged to the pumped ones.
     """
-    ensemble = lone(APART, per_week)
+    ensemble = lone(FINEST, per_week)
     for name, tail in VARIANTS.items():
         with varied(tail):
             # An ensemble keeps its calibrations once it has judged, so each gets a new one.
@@ -73,7 +73,7 @@ def of_variants(
             **{f"{key} at p": value for key, value in _short(fixed).items()},
         }
     for factor in (0.5, 2.0):
-        told = pumps.told_by(lone(APART, factor * per_week))
+        told = pumps.told_by(lone(FINEST, factor * per_week))
         yield {"variant": f"stated rate x {factor:g}", **_short(told)}
 
 

@@ -17,18 +17,40 @@ SHARES: Mapping[str, float] = MappingProxyType({"surge": 0.1, "swing": 0.3})
 # Which of them has all of a rate that no vote can resolve.
 FINEST = "surge"
 
+ROUNDING = 1e-12
+
 
 def shares_of(names: Sequence[str], rates: Array, finest: float) -> Array:
     """Each view's share of each stated rate, (n_views, n_series, 1); the rest is the vote's.
 
     Where the rate is below ``finest``, the least that the vote can resolve, ``FINEST`` has it all,
-    or where that is not asked, the others as much as they would have.
+    or where that is not asked, the others have, in proportion.
     """
     usual = np.array([SHARES[name] for name in names])[:, None, None]
     alone = np.array([float(name == FINEST) for name in names])[:, None, None]
     if FINEST not in names:
         alone = usual / usual.sum()
     return np.where((rates < finest)[None, :, None], alone, usual)
+
+
+def claimed(apart_p: Array, shares: Array) -> Array:
+    """The shares of the views that speak: that of one which abstains on a bar is the vote's.
+
+    A view abstains for want of a volume, a move or a past, which its p-value has no part in.
+
+    Parameters
+    ----------
+    apart_p : Array
+        Shape (n_views, n_series, n_bars); NaN where a view abstains.
+    shares : Array
+        Shape (n_views, n_series, 1), in [0, 1].
+
+    Returns
+    -------
+    Array
+        Shape (n_views, n_series, n_bars).
+    """
+    return np.where(np.isnan(apart_p), 0.0, shares)
 
 
 def joined(vote_p: Array, apart_p: Array, shares: Array) -> Array:
@@ -38,7 +60,7 @@ def joined(vote_p: Array, apart_p: Array, shares: Array) -> Array:
 
     A bar on which nothing is odd has such a p of at most alpha with a probability of at most
     the sum of their shares of alpha, which is alpha, however much they depend on each other
-    (Bonferroni). Where all views abstain, it is the vote's; NaN where the vote does as well.
+    (Bonferroni). NaN where none that is asked speaks.
 
     Parameters
     ----------
@@ -47,14 +69,13 @@ def joined(vote_p: Array, apart_p: Array, shares: Array) -> Array:
     apart_p : Array
         Shape (n_views, n_series, n_bars).
     shares : Array
-        w, shape (n_views, n_series, 1), in [0, 1]; where they sum to 1 the vote is not asked,
-        and a view with 0 is not.
+        w, as ``claimed``, in [0, 1]; where they sum to 1 the vote is not asked, and a view
+        with 0 is not.
     """
+    left = 1 - shares.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        asked = np.where(shares > 0, apart_p / shares, np.nan)
-        left = 1 - shares.sum(axis=0)
-        least = np.where(left > 1e-12, vote_p / left, np.nan)
-        for each in asked:
-            least = np.fmin(least, each)
-    is_silent = np.isnan(asked).all(axis=0)
-    return np.minimum(np.where(is_silent, vote_p, least), 1.0)
+        # A sum of shares is 1 but for rounding.
+        least = np.where(left > ROUNDING, vote_p / left, np.nan)
+        for own in np.where(shares > 0, apart_p / shares, np.nan):
+            least = np.fmin(least, own)
+    return np.minimum(least, 1.0)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components import drift
-from components.apart import FINEST, SHARES, joined, shares_of
+from components.apart import FINEST, SHARES, claimed, joined, shares_of
 from components.calibration import Calibration, KeptRate, Reference, calibration_of, two_sided
 from components.carried import State, named, scoped
 from components.consensus import LEVELS, Poll, quorum_of
@@ -144,8 +144,8 @@ class Ensemble:
         if len(self.seats) > 1 and len(self._voting) < self.quorum:
             raise SettingsError(
                 f"TREMOR_QUORUM={self.quorum} votes cannot be cast by {len(self._voting)} "
-                f"detectors ({' and '.join(SHARES)} is asked apart from them). "
-                "Name more in TREMOR_DETECTORS."
+                f"detectors ({' and '.join(self._apart)} asked apart). Name more in "
+                "TREMOR_DETECTORS."
             )
 
     @property
@@ -419,13 +419,14 @@ class Ensemble:
         return np.stack(calibrated), polled.kth, weight
 
     def _agreed(self, vote_p: Array, p: Array, before: Ints, rates: Array) -> tuple[Array, Array]:
-        """The p-value that decides, and the shares of the rate that are not the vote's."""
+        """The p-value that decides, and each bar's shares of the rate that are not the vote's."""
         if not self._apart:
-            return vote_p, np.zeros((0, len(rates), 1))
+            return vote_p, np.zeros((0, *vote_p.shape))
         shares = shares_of(tuple(self._apart), rates, _finest(VOTE.window))
         own = p[list(self._apart.values())]
         apart_p = np.where(before >= self.bars_before_verdict, own, np.nan)
-        return joined(vote_p, apart_p, shares), shares
+        asked = claimed(apart_p, shares)
+        return joined(vote_p, apart_p, asked), asked
 
     @property
     def _is_alone(self) -> bool:

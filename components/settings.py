@@ -22,7 +22,8 @@ WATCH_LISTS = {
 ENSEMBLE = ("market", "pump", "knn", "kmeans", "gmm")
 
 # Of minutes, a pump is odd only against the week before: the last hour has no trade to compare
-# with. The view for it stands apart from the five and takes a tenth of the budget.
+# with; and a crash of an hour only against other hours. The views for these stand apart from the
+# five and take a tenth and three tenths of the budget.
 ENSEMBLE_OF_SHORT = (*ENSEMBLE, "surge", "swing")
 
 # Names that stand for several in TREMOR_DETECTORS. Each candle by itself, and the last hour of
@@ -114,7 +115,8 @@ class Settings(BaseSettings):
         default_factory=lambda got: ENSEMBLE_OF_SHORT if _is_short(got) else ENSEMBLE,
         description=(
             "Who judges: names from the registry, or `dual` for the micro and macro views. Unset: "
-            "market,pump,knn,kmeans,gmm, and surge beside them for bars shorter than a day."
+            "market,pump,knn,kmeans,gmm, and surge and swing beside them for bars shorter than a "
+            "day."
         ),
     )
     model: str = Field(

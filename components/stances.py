@@ -106,8 +106,8 @@ def in_words(views: Sequence[View], n_independent: float, level: int) -> str:
     if voted:
         told += f": {_listed(voted)}"
     if level and voted and set(voted) <= {shown(name) for name in SHARES}:
-        told += ", which " + ("is" if len(voted) == 1 else "are each")
-        told += " asked apart and needs no second"
+        is_, needs = ("is", "needs") if len(voted) == 1 else ("are", "need")
+        told += f", which {is_} asked apart and {needs} no second"
     # Views that repeat each other count as one.
     if level and 0 < n_independent < len(voted):
         told += f" (they count as {counted(int(n_independent), 'independent vote')})"

@@ -238,3 +238,43 @@ def heavy_tail(scores, window, min_reference, enters=None, **numbers):
         if enters is None or enters[t]:
             past.append(score)
     return p
+
+
+def macro_reach(closes):
+    """Ln of the span of the logarithms of the last 61 closes; NaN before, and of none."""
+    found = np.full(len(closes), np.nan)
+    for t in range(60, len(closes)):
+        span = np.ptp(np.log(closes[t - 60 : t + 1]))
+        found[t] = np.log(span) if span > 0 else np.nan
+    return found
+
+
+def onset(scores, window, step, held, min_reference, tail=0.1, usual_slope=0.4, shrinkage=20.0):
+    """Each onset among the last ``held`` ones, times how often one came; 1 between them."""
+    p, past = np.full(len(scores), np.nan), []
+    known = [(t, score) for t, score in enumerate(scores) if not np.isnan(score)]
+    for bar, (t, score) in enumerate(known):
+        kept = past[-held:]
+        is_told = len(kept) >= min_reference
+        if is_told:
+            p[t] = 1.0
+        if past and bar - past[-1][0] <= window and score < past[-1][1] + step:
+            continue
+        if is_told:
+            often = len(kept) / max(bar - kept[0][0], 1)
+            sizes = np.sort([np.float32(size) for _, size in kept]).astype(float)
+            p[t] = np.clip(often * onset_p(sizes, score, tail, usual_slope, shrinkage), 1e-12, 1)
+        past.append((bar, score))
+    return p
+
+
+def onset_p(ordered, score, tail, usual_slope, shrinkage):
+    """Rank below the 90 % quantile; beyond it an exponential tail of the shrunk mean excess."""
+    score, n = float(np.float32(score)), len(ordered)
+    k = min(max(int(tail * n), 20), n - 1)
+    u = ordered[n - k - 1]
+    if score <= u:
+        return (1 + np.sum(ordered >= score)) / (n + 1)
+    excess = ordered[n - k :] - u
+    slope = (excess.sum() + shrinkage * usual_slope) / (k + shrinkage)
+    return k / n * np.exp(-(score - u) / slope)
