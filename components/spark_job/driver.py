@@ -7,6 +7,7 @@ never lose it.
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 from pyspark.sql import DataFrame
