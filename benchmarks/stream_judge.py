@@ -98,7 +98,9 @@ def in_bulk(stream: Stream) -> None:
         by_pandas(stream.panel, stream.at, n_bars)
         plain = seconds(by_pandas, stream.panel, stream.at, n_bars)
         print(f"{n_bars} bars a call: {total / took:,.0f} bars a second")
-        print(f"  a z-score by pandas alone: {total / plain:,.0f}, {plain / took:.2f} of our time")
+        print(
+            f"  a z-score by pandas alone: {total / plain:,.0f}, {plain / took:.2g} times our time"
+        )
     stream.judge_each(BULK[0])
     each = seconds(stream.judge_each, BULK[0])
     print(f"{BULK[0]} bars, a call an instrument: {stream.n * BULK[0] / each:,.0f} bars a second")
@@ -118,7 +120,7 @@ def bar_by_bar(stream: Stream, n_ticks: int) -> None:
         f"{stream.n / middle * 1e3:,.0f} bars a second"
     )
     print(f"  a call an instrument: {each:.0f} ms, {each / middle:.1f} times longer")
-    print(f"  a z-score by pandas alone: {plain:.0f} ms, {plain / middle:.2f} of our time")
+    print(f"  a z-score by pandas alone: {plain:.0f} ms, {plain / middle:.2g} times our time")
 
 
 def main() -> None:

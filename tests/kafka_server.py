@@ -5,6 +5,7 @@ needs Apache Kafka by name is skipped then. ``python -m tests.kafka_server FOLDE
 localhost:9092, as ``make broker`` does.
 """
 
+import importlib.util
 import shutil
 import signal
 import subprocess
@@ -152,7 +153,8 @@ class Noida(Server):
 
     def command(self):
         """The command that starts it."""
-        program = Path(sys.executable).parent / "noida-db"
+        # The program itself: the package's script starts it as a child, which outlives the script.
+        program = Path(importlib.util.find_spec("noida_db").origin).with_name("noida-db")
         ports = ["--only", "kafka", "--kafka-port", str(self.port)]
         return [program, "start", "--data-dir", str(self.folder / "data"), *ports]
 

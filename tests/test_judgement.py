@@ -13,8 +13,10 @@ from components.ensemble import Ensemble
 from components.errors import SettingsError, UnknownName
 from components.features.scale import VolatilityUnits
 from components.panels import FIELDS, CandlePanel, pack
-from components.settings import ENSEMBLE, ENSEMBLE_OF_SHORT
+from components.settings import ENSEMBLE, ENSEMBLE_OF_SHORT, Settings
+from components.sources import open_source
 from components.verdicts import score_rows, verdict_rows
+from components.wiring import judge_of
 from tests import naive
 from tests.panels_made import candle_panel
 
@@ -235,6 +237,16 @@ def test_levels_count_votes_and_what_is_told_has_its_quorum():
     assert (judged.votes[~told] == 0).all()
     assert Ensemble(ENSEMBLE, 12, 3).name != Ensemble(ENSEMBLE, 12).name
     assert Ensemble(ENSEMBLE, 12, 3).fingerprint != Ensemble(ENSEMBLE, 12).fingerprint
+
+
+def test_an_interval_says_how_often_models_are_fitted():
+    """Once a day of minutes; a state with other fits is another judge's."""
+    of_minutes = Ensemble(ENSEMBLE, 12, refit_every=1440)
+    assert of_minutes.fingerprint != Ensemble(ENSEMBLE, 12).fingerprint
+    for interval, every in (("1d", 250), ("1m", 1440)):
+        chosen = Settings(_env_file=None, source="binance", interval=interval)
+        _, ensemble = judge_of(chosen, open_source("binance"), ("BTCUSDT",))
+        assert ensemble.refit_every == every
 
 
 def test_the_default_judge_needs_341_bars():

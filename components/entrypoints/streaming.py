@@ -91,6 +91,7 @@ class Session:
             self.parts = stream.parts = replace(self.parts, ledger=lambda: stream.ledger)
             teller = self._teller(stack)
             journal = StreamLog(self.parts, self.outlets.csv)
+            stack.callback(journal.close)
             live = Live(self.parts, self.outlets.shown)
             stream.heard = lambda candles, rows: self._stored(candles, rows, journal, live)
             # What a stream that was killed had judged and not told.
@@ -189,6 +190,7 @@ class Session:
 
     def _keep(self, stream: Stream, journal: StreamLog) -> None:
         journal.flush()
+        journal.settle()
         if self.is_kept:
             stream.keep()
 

@@ -205,15 +205,18 @@ def rows_of(
     return Rows(*tables)
 
 
-def record_rows(parts: Parts, rows: Rows) -> int:
-    """Keep the rows of a judgement, all or none; give the number of verdicts that are new."""
+def record_rows(parts: Parts, rows: Rows, *, is_fresh: bool = False) -> int:
+    """Keep the rows of a judgement, all or none; give the number of verdicts that are new.
+
+    ``is_fresh``: these bars were most likely never judged.
+    """
     with parts.warehouse.transaction():
         if len(rows.scores):
             parts.warehouse.upsert(SCORES, rows.scores)
-        parts.warehouse.upsert(CHANNELS, rows.channels)
+        parts.warehouse.upsert(CHANNELS, rows.channels, is_fresh=is_fresh)
         if len(rows.contributions):
             parts.warehouse.upsert(CONTRIBUTIONS, rows.contributions)
-        n_new = parts.warehouse.upsert(VERDICTS, rows.verdicts)
+        n_new = parts.warehouse.upsert(VERDICTS, rows.verdicts, is_fresh=is_fresh)
     counts = parts.run.counts
     counts["bars_judged"] = counts.get("bars_judged", 0) + len(rows.verdicts)
     counts["verdicts_new"] = counts.get("verdicts_new", 0) + n_new

@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from components.incidents import gap_of
+from components.sessions import length
 from components.steps.judging import Rows
 from components.steps.parts import Parts
 from components.tables import LIVE
+
+# What is said of the last judged bar.
+SAID = ["ts", "verdict", "level", "votes", "p", "parameters"]
 
 # The newest states as rows of LIVE; a cache may take them beside the warehouse.
 Shown = Callable[[pd.DataFrame], None]
@@ -20,53 +24,39 @@ class Live:
 
     parts: Parts
     shown: Shown = lambda _rows: None
-    _rows: dict[str, dict[str, object]] = field(default_factory=dict)
+    _state: pd.DataFrame = field(default_factory=pd.DataFrame)
     _fresh: set[str] = field(default_factory=set)
 
     def add(self, candles: pd.DataFrame, rows: Rows) -> None:
         """Take what was stored of some bars: the last of each instrument, and the unusual ones."""
-        n_judged = candles.groupby("symbol").size()
-        verdicts = rows.verdicts
-        unusual = verdicts[verdicts["verdict"] == "anomaly"]
-        unusual = unusual.drop_duplicates("symbol", keep="last").set_index("symbol")
+        last = rows.verdicts.drop_duplicates("symbol", keep="last").set_index("symbol")
+        closed = last["ts"] + length(self.parts.watch.interval)
         known = candles.drop_duplicates("symbol", keep="last").set_index("symbol")["known_at"]
+        odd = rows.verdicts[rows.verdicts["verdict"] == "anomaly"]
+        odd = odd.drop_duplicates("symbol", keep="last").set_index("symbol")
+        state = last[["interval", *SAID]].assign(
+            lag_s=(known - closed).dt.total_seconds(),
+            n_judged=candles["symbol"].value_counts(),
+            unusual_ts=odd["ts"],
+            unusual_level=odd["level"],
+        )
+        if len(self._state):
+            before = self._state.reindex(state.index)
+            state["n_judged"] += before["n_judged"].fillna(0).astype("int64")
+            for name in ("unusual_ts", "unusual_level"):
+                state[name] = state[name].fillna(before[name])
+            state = pd.concat([self._state.drop(state.index, errors="ignore"), state])
         gap = gap_of(self.parts.watch.interval)
-        last = verdicts.drop_duplicates("symbol", keep="last")
-        for row in last.to_dict("records"):
-            symbol = str(row["symbol"])
-            state = self._rows.setdefault(symbol, _blank(symbol, self.parts.watch.interval))
-            state["n_judged"] = int(state["n_judged"]) + int(n_judged[symbol])  # type: ignore[call-overload]
-            if symbol in unusual.index:
-                state["unusual_ts"] = unusual["ts"][symbol]
-                state["unusual_level"] = unusual["level"][symbol]
-            closes_at = row["ts"] + pd.Timedelta(self.parts.watch.interval)
-            lag = (known[symbol] - closes_at).total_seconds()
-            is_open = state["unusual_ts"] is not None and row["ts"] - state["unusual_ts"] <= gap
-            state |= {
-                **{name: row.get(name) for name in ("ts", "verdict", "level", "votes", "p")},
-                "lag_s": lag,
-                "is_open": int(is_open),
-                "parameters": row.get("parameters", ""),
-            }
-            self._fresh.add(symbol)
+        state["is_open"] = (state["ts"] - state["unusual_ts"] <= gap).astype("int64")
+        self._state = state
+        self._fresh |= set(last.index)
 
     def store(self) -> None:
         """Store what is new since the last time."""
         if not self._fresh:
             return
-        rows = pd.DataFrame([self._rows[symbol] for symbol in sorted(self._fresh)])
-        rows["updated_at"] = pd.Timestamp(self.parts.clock())
-        rows["unusual_ts"] = pd.to_datetime(rows["unusual_ts"], utc=True)
-        self._fresh.clear()
+        rows = self._state.loc[sorted(self._fresh)].rename_axis("symbol").reset_index()
+        rows = rows.assign(updated_at=pd.Timestamp(self.parts.clock()))
+        self._fresh = set()
         self.parts.warehouse.upsert(LIVE, rows)
         self.shown(rows)
-
-
-def _blank(symbol: str, interval: str) -> dict[str, object]:
-    return {
-        "symbol": symbol,
-        "interval": interval,
-        "n_judged": 0,
-        "unusual_ts": None,
-        "unusual_level": None,
-    }

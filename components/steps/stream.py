@@ -5,6 +5,7 @@ stream that is killed goes on behind the last of them, and nothing is judged twi
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +26,7 @@ from components.streaming.ordering import NEVER, Ordering, Pending
 from components.tables import CANDLES, MARKET, QUARANTINE
 
 # Rows judged and stored together: memory is bounded by them, and so is what a crash undoes.
-SLICE = 40_000
+SLICE = 10_000
 
 MICROSECOND = pd.Timedelta(microseconds=1)
 
@@ -142,7 +143,7 @@ class Stream:
         due, late, pending = self._ordered(rows, arrived, now, is_over=is_over)
         if len(extended) or len(aside):
             self._store_aside(extended, aside)
-        pieces = [self._judged(piece) for piece in _slices(due)]
+        pieces = self._judged(_slices(due))
         self._carried.pending = pending
         news = [instant for _, instants in pieces for instant in instants]
         return Taken(
@@ -189,24 +190,46 @@ class Stream:
             late.append(released.late)
         return _dated(due), _dated(late), waiting
 
-    def _judged(self, rows: pd.DataFrame) -> tuple[Judged, list[pd.Timestamp]]:
-        """Judge some bars and store them, all of it or nothing; give when news was known."""
+    def _judged(self, slices: list[pd.DataFrame]) -> list[tuple[Judged, list[pd.Timestamp]]]:
+        """Judge bars and store them, slice by slice; give when news was known.
+
+        Of several slices one is stored while the next is judged. A slice is stored whole or not.
+        """
+        if len(slices) < 2:
+            return [self._stored(rows, *self._found(rows)) for rows in slices]
+        with ThreadPoolExecutor(1) as writer:
+            stored: list[Future[tuple[Judged, list[pd.Timestamp]]]] = []
+            for rows in slices:
+                found = self._found(rows)
+                if stored:
+                    stored[-1].result()
+                stored.append(writer.submit(self._stored, rows, *found))
+            return [each.result() for each in stored]
+
+    def _found(self, rows: pd.DataFrame) -> tuple[Found, "pd.Series[pd.Timestamp]"]:
+        """Judge some bars; give what was found, and when each could be judged."""
         when = self._judged_at(rows)
         known = when.iloc[-1]
         split = rows.assign(split=1.0)
         if self._has_splits:
             split = with_splits(self.parts, rows.drop(columns="known_at"), known, self._after())
         state, found = self.judge.run(self.state, split)
-        candles = self._candles(rows)
-        with self.parts.warehouse.transaction():
+        self._moved(state, found, known)
+        return found, when
+
+    def _stored(
+        self, rows: pd.DataFrame, found: Found, when: "pd.Series[pd.Timestamp]"
+    ) -> tuple[Judged, list[pd.Timestamp]]:
+        """Store some bars and what was found in them, all of it or nothing."""
+        candles, warehouse = self._candles(rows), self.parts.warehouse
+        judged = rows_of(self.parts, found.judged, when, found.judged.is_anomaly)
+        with warehouse.transaction():
             if self._stores_candles:
-                self.parts.warehouse.upsert(CANDLES, candles)
+                warehouse.upsert(CANDLES, candles, is_fresh=True)
             if len(found.market):
                 market = found.market.assign(known_at=found.market["ts"].map(when))
-                self.parts.warehouse.upsert(MARKET, market)
-            judged = rows_of(self.parts, found.judged, when, found.judged.is_anomaly)
-            record_rows(self.parts, judged)
-        self._moved(state, found, known)
+                warehouse.upsert(MARKET, market)
+            record_rows(self.parts, judged, is_fresh=True)
         self.heard(candles, judged)
         return found.judged, _news(found, when)
 

@@ -1,5 +1,6 @@
 """The stream's log: candles and verdicts as Parquet in the lake, and as CSV where wanted."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,8 @@ class StreamLog:
         self._candles: list[pd.DataFrame] = []
         self._verdicts: list[pd.DataFrame] = []
         self._n_rows, self._since = 0, parts.clock()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._under_way: Future[None] | None = None
 
     def add(self, candles: pd.DataFrame, rows: Rows) -> None:
         """Take what was stored of some bars."""
@@ -40,16 +43,38 @@ class StreamLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write what waits, beside what comes next; what was written before is waited for.
+
+        Raises
+        ------
+        LakeError
+            It could not be written, or what was before it.
+        """
+        self.settle()
         self._since = self._parts.clock()
-        if not self._candles:
-            return
-        candles = pd.concat(self._candles, ignore_index=True)
-        verdicts = pd.concat(self._verdicts, ignore_index=True)
-        self._candles, self._verdicts, self._n_rows = [], [], 0
+        if self._candles:
+            tables = self._candles, self._verdicts
+            self._candles, self._verdicts, self._n_rows = [], [], 0
+            self._under_way = self._writer.submit(self._write, *tables)
+
+    def settle(self) -> None:
+        """Wait until all that was flushed is written."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.result()
+
+    def close(self) -> None:
+        """Write what waits, and wait for it."""
+        self.flush()
+        self.settle()
+        self._writer.shutdown()
+
+    def _write(self, tables: list[pd.DataFrame], verdicts: list[pd.DataFrame]) -> None:
+        candles = pd.concat(tables, ignore_index=True)
         self._parts.lake.put_candles(candles)
-        said = [name for name in VERDICT if name in verdicts]
-        rows = candles.merge(verdicts[[*BAR, *said]], how="left", on=BAR)
+        judged = pd.concat(verdicts, ignore_index=True)
+        said = [name for name in VERDICT if name in judged]
+        rows = candles.merge(judged[[*BAR, *said]], how="left", on=BAR)
         self._parts.lake.put_stream_log(rows)
         if self._csv is not None:
             _append(self._csv, rows)

@@ -186,11 +186,12 @@ class Warehouse:
         kinds = {column.name: KINDS.get(column.type_code, "") for column in described}
         return _framed(rows, kinds)
 
-    def upsert(self, table: Table, rows: pd.DataFrame) -> int:
+    def upsert(self, table: Table, rows: pd.DataFrame, *, is_fresh: bool = False) -> int:
         """Store rows by their key.
 
         In a versioned table a row that equals, in every value, the version in force at its
         ``known_at`` is not new. NaN equals NaN. Of rows with the same key the last counts.
+        ``is_fresh`` changes nothing but the time that it takes: most likely none is stored.
 
         Returns
         -------
@@ -207,9 +208,13 @@ class Warehouse:
         with self.transaction() as cursor:
             if len(ready):
                 parts = versions(ready, table)
-                grown[table.name] = sum(loading.store(cursor, table, part) for part in parts)
+                grown[table.name] = sum(
+                    loading.store(cursor, table, part, is_fresh=is_fresh) for part in parts
+                )
             if len(short):
-                grown |= loading.store_intraday(cursor, versions(short, INTRADAY))
+                grown |= loading.store_intraday(
+                    cursor, versions(short, INTRADAY), is_fresh=is_fresh
+                )
                 self._widen(short)
             for name, count in grown.items():
                 self._unsettled[name] = self._unsettled.get(name, 0) + count

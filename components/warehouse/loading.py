@@ -36,12 +36,17 @@ AS_USUAL = (
 )
 
 
-def store(cursor: Any, table: Table, part: pa.Table) -> int:
-    """Store rows of distinct bars in the open transaction; give how many were new or changed."""
-    return _stored(cursor, table, part)[0]
+def store(cursor: Any, table: Table, part: pa.Table, *, is_fresh: bool = False) -> int:
+    """Store rows of distinct bars in the open transaction; give how many were new or changed.
+
+    ``is_fresh`` says that most likely none of these bars is stored, however few they are.
+    """
+    return _stored(cursor, table, part, is_fresh=is_fresh)[0]
 
 
-def store_intraday(cursor: Any, parts: Sequence[pa.Table]) -> dict[str, int]:
+def store_intraday(
+    cursor: Any, parts: Sequence[pa.Table], *, is_fresh: bool = False
+) -> dict[str, int]:
     """Store candles shorter than a day, and keep their hours and days up to date.
 
     ``parts`` are those of ``rows.versions``. Gives how many rows were new or changed in each
@@ -55,7 +60,9 @@ def store_intraday(cursor: Any, parts: Sequence[pa.Table]) -> dict[str, int]:
     grown: dict[str, int] = {}
     if not intraday.is_partitioned(cursor):
         timescale.allow_compressed(cursor)
-        grown[INTRADAY.name] = sum(store(cursor, INTRADAY, part) for part in parts if len(part))
+        grown[INTRADAY.name] = sum(
+            store(cursor, INTRADAY, part, is_fresh=is_fresh) for part in parts if len(part)
+        )
         return grown
     cursor.execute(sql.create_touched(INTRADAY, TOUCHED))
     for part in parts:
@@ -65,7 +72,7 @@ def store_intraday(cursor: Any, parts: Sequence[pa.Table]) -> dict[str, int]:
             count, is_straight = (
                 (_filled(cursor, leaf, piece), True)
                 if leaf.name in made
-                else _stored(cursor, leaf, piece, TOUCHED)
+                else _stored(cursor, leaf, piece, TOUCHED, is_fresh=is_fresh)
             )
             grown[leaf.name] = grown.get(leaf.name, 0) + count
             if is_straight:
@@ -80,13 +87,18 @@ def store_intraday(cursor: Any, parts: Sequence[pa.Table]) -> dict[str, int]:
 
 
 def _stored(
-    cursor: Any, table: Table, part: pa.Table, touched: pg.Composable | None = None
+    cursor: Any,
+    table: Table,
+    part: pa.Table,
+    touched: pg.Composable | None = None,
+    *,
+    is_fresh: bool = False,
 ) -> tuple[int, bool]:
     """How many were new or changed, and whether all went straight in.
 
     Those that did not are named in ``touched``.
     """
-    spans = _spans(table, part)
+    spans = _spans(table, part, least=0 if is_fresh else ROWS_A_SPAN)
     try:
         if spans is not None:
             _stage(cursor, sql.create_spans(table, SPANS), SPANS, spans)
@@ -133,13 +145,13 @@ def _copied_straight(cursor: Any, table: Table, part: pa.Table) -> bool:
     return True
 
 
-def _spans(table: Table, part: pa.Table) -> pa.Table | None:
-    """First and last ``ts`` of each instrument; None when they would not pay off."""
+def _spans(table: Table, part: pa.Table, least: int) -> pa.Table | None:
+    """First and last ``ts`` of each instrument; None where it has fewer than ``least`` rows."""
     if not table.versioned:
         return None
     instrument = list(sql.instrument(table))
     found = part.group_by(instrument).aggregate([("ts", "min"), ("ts", "max")])
-    if len(found) * ROWS_A_SPAN > len(part):
+    if len(found) * least > len(part):
         return None
     return found.rename_columns([*instrument, "first_ts", "last_ts"])
 
