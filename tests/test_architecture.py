@@ -31,6 +31,9 @@ HOMES = {
         *("loading.py", "offline.py", "sql.py", "timescale.py"),
     },
     "pyathena": {"athena.py"},
+    "pyspark": {
+        *("driver.py", "processors.py", "query.py", "run.py", "session.py", "spreading.py"),
+    },
     "pydantic_settings": {"settings.py"},
     "redis": {"__init__.py"},
     "smtplib": {"email.py"},

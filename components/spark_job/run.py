@@ -22,6 +22,9 @@ OF_SHARD = 50
 EPOCH = pd.Timestamp(0, tz="UTC")
 LEAST_SHARDS = 4
 
+# Messages that a micro-batch takes at most: memory is bounded by them.
+AT_ONCE = 50_000
+
 
 def launched(
     spark: SparkSession,
@@ -32,6 +35,7 @@ def launched(
     *,
     n_partitions: int = 4,
     is_idle: bool = False,
+    at_once: int = AT_ONCE,
     every: str = "0 seconds",
 ) -> tuple[StreamingQuery, Recorder]:
     """Begin behind all that is stored, or behind the checkpoint where there is one."""
@@ -51,6 +55,7 @@ def launched(
         market=MarketStage(stream.judge, n_shards),
         judge=JudgeStage(stream.judge, is_idle=is_idle),
         every=every,
+        at_once=at_once,
         options=_signed_in(access),
     )
     return start(spark, job, begun, recorder), recorder
