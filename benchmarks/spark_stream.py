@@ -20,7 +20,7 @@ from components.ensemble import Ensemble
 from components.messages import encode_candles
 from components.panels import pack
 from components.settings import ENSEMBLE_OF_SHORT, Settings
-from components.spark_job.run import OF_SHARD, launched
+from components.spark_job.run import OF_SHARD, begun_work
 from components.spark_job.session import open_session
 from components.state_rows import to_rows
 from components.wiring import open_parts
@@ -88,7 +88,7 @@ def rate(spark, settings, access, topics, candles, at_once, *, is_idle):
     now = pd.Timestamp.now("UTC")
     with open_parts(settings, now, command="stream", reads_only=True) as parts:
         sent(access, topics.candles, warm)
-        query, recorder = launched(
+        work = begun_work(
             spark,
             parts,
             access,
@@ -98,6 +98,7 @@ def rate(spark, settings, access, topics, candles, at_once, *, is_idle):
             is_idle=is_idle,
             at_once=at_once,
         )
+        query, recorder = work.start(), work.recorder
         wait(query, recorder, len(warm))
         sent(access, topics.candles, rest)
         began = time.perf_counter()

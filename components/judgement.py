@@ -46,3 +46,6 @@ class InTurn:
     def __call__(self, judgements: Sequence[Judgement]) -> list[Done]:
         """Do them all; the results are in their order."""
         return [judgement.done() for judgement in judgements]
+
+
+IN_TURN = InTurn()

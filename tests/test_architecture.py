@@ -32,7 +32,15 @@ HOMES = {
     },
     "pyathena": {"athena.py"},
     "pyspark": {
-        *("driver.py", "processors.py", "query.py", "run.py", "session.py", "spreading.py"),
+        *(
+            "driver.py",
+            "processors.py",
+            "query.py",
+            "run.py",
+            "session.py",
+            "spark.py",
+            "spreading.py",
+        ),
     },
     "pydantic_settings": {"settings.py"},
     "prometheus_client": {"metrics.py"},

@@ -15,7 +15,7 @@ import pytest
 
 from components.broker import Access, Producer, Topics, make_topics
 from components.messages import encode_candles
-from components.spark_job.run import launched
+from components.spark_job.run import begun_work
 from components.spark_job.session import open_session
 from components.steps.judging import judge_all
 from components.wiring import open_parts
@@ -92,7 +92,8 @@ def test_the_stream_on_spark_gives_the_verdicts_of_the_batch(spark, kafka, make_
     is_late = (mixed["symbol"] == SYMBOLS[1]) & (mixed["ts"] == candles["ts"].iloc[100])
     now = pd.Timestamp.now("UTC")
     with open_parts(world.read_settings(), now, command="stream", reads_only=True) as parts:
-        query, recorder = launched(spark, parts, access, topics, LATENESS, n_partitions=2)
+        work = begun_work(spark, parts, access, topics, LATENESS, n_partitions=2)
+        query, recorder = work.start(), work.recorder
         produce(access, topics.candles, mixed[~is_late])
         with Producer(access) as producer:
             producer.send(topics.candles, [(b"x", b"{"), (b"x", b"\x00\xff")])
