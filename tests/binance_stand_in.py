@@ -152,18 +152,14 @@ class BinanceStandIn:
         published_until: pd.Timestamp | None = None,
         monthly_until: pd.Timestamp | None = None,
     ) -> None:
-        self._frames = {symbol: frame.reset_index(drop=True) for symbol, frame in frames.items()}
-        self._opens = {
-            symbol: pd.DatetimeIndex(frame["ts"]).as_unit("ms").asi8
-            for symbol, frame in self._frames.items()
-        }
+        self._lock = threading.Lock()
+        self.have(frames)
         self._interval, self._market = interval, market
         late = pd.Timestamp("2200-01-01", tz="UTC")
         self._until = {"daily": published_until or late}
         self._until["monthly"] = monthly_until or self._until["daily"]
         self._scripts: list[tuple[str, list[Status]]] = []
         self._files: dict[str, bytes | None] = {}
-        self._lock = threading.Lock()
         self.gone: set[str] = set()
         self.asked: list[str] = []
         self.url = ""
@@ -183,6 +179,15 @@ class BinanceStandIn:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def have(self, frames: Mapping[str, pd.DataFrame]) -> None:
+        """Have these bars from now on."""
+        with self._lock:
+            self._frames = {symbol: rows.reset_index(drop=True) for symbol, rows in frames.items()}
+            self._opens = {
+                symbol: pd.DatetimeIndex(rows["ts"]).as_unit("ms").asi8
+                for symbol, rows in self._frames.items()
+            }
 
     def prepare(self) -> Self:
         """Make every monthly file now, so that a measurement does not wait for it."""

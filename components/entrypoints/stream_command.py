@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,9 @@ def streamed(settings: Settings, wanted: Wanted, progress: Progress) -> int:
     if settings.metrics_port:
         metrics.serve(settings.metrics_address, settings.metrics_port)
     with stopped_by_signals() as stop:
-        until_stopped(lambda: _worked(settings, wanted, metrics, stop, progress), stop)
+        until_stopped(
+            lambda is_open: _worked(settings, wanted, metrics, (stop, is_open), progress), stop
+        )
     return 0
 
 
@@ -116,11 +117,17 @@ def _worked(
     settings: Settings,
     wanted: Wanted,
     metrics: Metrics,
-    stop: threading.Event,
+    events: tuple[threading.Event, threading.Event],
     progress: Progress,
 ) -> None:
-    now = pd.Timestamp.now("UTC").floor("s")
-    opened = partial(open_parts, settings, now, progress=progress)
+    now, (stop, is_open) = pd.Timestamp.now("UTC").floor("s"), events
+
+    @contextmanager
+    def opened(**given: Any) -> Iterator[Parts]:
+        with open_parts(settings, now, progress=progress, **given) as parts:
+            is_open.set()
+            yield parts
+
     if settings.kafka_servers:
         over_a_broker(settings, wanted, metrics, stop, opened)
         return

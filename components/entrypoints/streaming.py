@@ -16,6 +16,7 @@ from components.errors import AnotherRunAtWork, WarehouseError
 from components.feeds import Arrived, Feed, frame_of
 from components.metrics import Metrics
 from components.records import Alert
+from components.sessions import length
 from components.steps.judging import Rows
 from components.steps.live import Live, Shown
 from components.steps.parts import Parts
@@ -83,9 +84,11 @@ class Session:
     is_over: Callable[[], bool] = lambda: False
     n_judged: int = 0
     _named: list[float] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
 
     def work(self, as_of: pd.Timestamp, stop: threading.Event) -> None:
         """Begin behind what is stored, and take what comes."""
+        self._stop = stop
         with ExitStack() as stack:
             stream = begin(self.parts, as_of, self.lateness)
             self.parts = stream.parts = replace(self.parts, ledger=lambda: stream.ledger)
@@ -142,6 +145,9 @@ class Session:
         if rebuilt:
             log.warning("judged again from the first bar, for late candles: %s", ", ".join(rebuilt))
         for instant in taken.news:
+            if self._stop.is_set():
+                # What is judged and not told the next start tells.
+                break
             teller.ask(instant)
         if rebuilt:
             teller.ask(stream.known, is_whole=True)
@@ -165,6 +171,8 @@ class Session:
         metrics.count("refused", taken.n_strange, "not watched")
         metrics.count("late", len(taken.late), "any")
         metrics.set("waiting", stream.n_waiting)
+        if self.feed.is_live and (closed := _newest_close(stream)) is not None:
+            metrics.set("lag", (pd.Timestamp(self.parts.clock()) - closed).total_seconds())
         for judged in taken.judged:
             is_bar = judged.panel.is_bar
             n_bars, n_odd = int(is_bar.sum()), int(judged.is_anomaly.sum())
@@ -203,6 +211,13 @@ class Session:
         return max(stream.known, pd.Timestamp(self.parts.clock()).floor("s"))
 
 
+def _newest_close(stream: Stream) -> pd.Timestamp | None:
+    """When the newest judged bar closed; None before the first."""
+    opens = [stream.released(calendar) for calendar in stream.judge.members]
+    judged = [ts for ts in opens if ts is not None]
+    return max(judged) + length(stream.judge.interval) if judged else None
+
+
 class _Due:
     """What is done now and then."""
 
@@ -237,22 +252,28 @@ def stopped_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def until_stopped(work: Callable[[], None], stop: threading.Event) -> None:
+def until_stopped(work: Callable[[threading.Event], None], stop: threading.Event) -> None:
     """Begin again, with patience, whenever the warehouse goes away; other errors end it.
+
+    Parameters
+    ----------
+    work : callable
+        Sets the event that it is given once its stores are open.
 
     Raises
     ------
     TremorError
-        What waiting does not mend, and a warehouse that was never there.
+        What waiting does not mend: a warehouse that was never there, another stream.
     """
-    wait_s, began = FIRST_WAIT_S, time.monotonic()
+    wait_s, began, is_open = FIRST_WAIT_S, time.monotonic(), threading.Event()
     while not stop.is_set():
         try:
-            work()
+            work(is_open)
             return  # noqa: TRY300 - the feed ended
         except (WarehouseError, AnotherRunAtWork) as error:
             lasted_s = time.monotonic() - began
-            if lasted_s < FIRST_WAIT_S and wait_s == FIRST_WAIT_S:
+            is_first = lasted_s < FIRST_WAIT_S and wait_s == FIRST_WAIT_S
+            if is_first or not is_open.is_set():
                 raise
             log.warning("%s The stream begins again in %.0f s.", error, wait_s)
             stop.wait(wait_s)
