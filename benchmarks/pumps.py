@@ -57,12 +57,12 @@ CAUGHT = "EVXBTC_2021-01-09T2100Z"
 
 
 def judges(per_week: float) -> dict[str, Ensemble]:
-    """Who is asked: the shipped ones for minutes, the view apart, and those of days."""
+    """Who is asked: the shipped ones for minutes, the view of pumps, and the five of days."""
     chosen = shipped(per_week)
     return {
         f"shipped for minutes, {per_week:.3g} a week": chosen,
         f"surge alone, {per_week:.3g} a week": lone("surge", per_week),
-        f"without surge, {per_week:.3g} a week": replace(chosen, detectors=ENSEMBLE),
+        f"the five alone, {per_week:.3g} a week": replace(chosen, detectors=ENSEMBLE),
     }
 
 

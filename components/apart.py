@@ -53,6 +53,31 @@ def claimed(apart_p: Array, shares: Array) -> Array:
     return np.where(np.isnan(apart_p), 0.0, shares)
 
 
+# What begins every few hours is no reason to put a bar before others: beyond so many times what it
+# is asked at, such a view has nothing to say.
+RARE_ALONE, FAR = frozenset({"swing"}), 10.0
+
+
+def heard(names: Sequence[str], apart_p: Array, shares: Array, rates: Array) -> Array:
+    """The views' p-values, 1 where one that speaks of rare things alone speaks of no rare one.
+
+    They only grow, so each is below alpha on no more bars than before.
+
+    Parameters
+    ----------
+    apart_p : Array
+        Shape (n_views, n_series, n_bars); NaN stays NaN.
+    shares : Array
+        Shape (n_views, n_series, 1).
+    rates : Array
+        The stated share of bars that may alert, (n_series,).
+    """
+    is_rare_alone = np.array([name in RARE_ALONE for name in names])[:, None, None]
+    with np.errstate(invalid="ignore"):
+        is_far = apart_p > FAR * shares * rates[None, :, None]
+    return np.where(is_rare_alone & is_far, 1.0, apart_p)
+
+
 def joined(vote_p: Array, apart_p: Array, shares: Array) -> Array:
     r"""One p-value of the vote and of the views, each asked at its share of the rate.
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components import drift
-from components.apart import FINEST, SHARES, claimed, joined, shares_of
+from components.apart import FINEST, SHARES, claimed, heard, joined, shares_of
 from components.calibration import Calibration, KeptRate, Reference, calibration_of, two_sided
 from components.carried import State, named, scoped
 from components.consensus import LEVELS, Poll, quorum_of
@@ -425,6 +425,7 @@ class Ensemble:
         shares = shares_of(tuple(self._apart), rates, _finest(VOTE.window))
         own = p[list(self._apart.values())]
         apart_p = np.where(before >= self.bars_before_verdict, own, np.nan)
+        apart_p = heard(tuple(self._apart), apart_p, shares, rates)
         asked = claimed(apart_p, shares)
         return joined(vote_p, apart_p, asked), asked
 

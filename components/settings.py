@@ -176,6 +176,11 @@ class Settings(BaseSettings):
         ),
     )
 
+    spark_master: str = Field(
+        "local[*]",
+        pattern="^(local|spark://|yarn|k8s://)",
+        description="The Spark that `--engine spark` spreads its work over. Unset: this machine.",
+    )
     kafka_servers: str = Field(
         "", description="The brokers of the stream, `host:port,host:port`. Unset: one process."
     )

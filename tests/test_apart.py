@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.apart import FINEST, SHARES, claimed, joined, shares_of
+from components.apart import FINEST, SHARES, claimed, heard, joined, shares_of
 from components.records import View
 from components.settings import ENSEMBLE
 from components.stances import in_words
@@ -67,3 +67,13 @@ def test_an_alert_of_its_own_says_so():
     assert "surge and swing of 60 bars, which are asked apart and need no second" in in_words(
         both, 2, 2
     )
+
+
+def test_a_swing_that_begins_every_few_hours_puts_no_bar_before_others():
+    """Beyond ten times what it is asked at it has p = 1; a surge, and one that abstains, do not."""
+    names, rates = ("surge", "swing"), np.array([1e-3])
+    shares = shares_of(names, rates, 1e-4)
+    p = np.array([[[0.5, 2e-3, math.nan]], [[0.5, 2e-3, math.nan]]])
+    found = heard(names, p, shares, rates)
+    np.testing.assert_array_equal(found[0], p[0])
+    np.testing.assert_array_equal(found[1], [[1.0, 2e-3, math.nan]])

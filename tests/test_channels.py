@@ -29,10 +29,18 @@ from hypothesis import strategies as st
 from components.channels import CHANNELS, open_channel, render
 from components.channels.console import Console
 from components.channels.email import Email, server_of
+from components.channels.kafka import Kafka
 from components.channels.letter import address, letter
 from components.channels.outbox import Outbox
 from components.channels.webhook import Webhook, payload
-from components.errors import ChannelError, PartlyDelivered, SettingsError, UnknownName
+from components.errors import (
+    BrokerError,
+    ChannelError,
+    PartlyDelivered,
+    SettingsError,
+    UnknownName,
+)
+from components.records import alert_from_json
 from tests.builders import alert, data_alert, finding, market_alert, message, rich_finding
 from tests.proxies import free_port
 
@@ -130,6 +138,7 @@ def test_every_channel_opens_by_its_name(tmp_path):
         "console": {"stream": io.StringIO()},
         "email": {"url": "smtps://mail.example.com", **mail},
         "outbox": {"folder": tmp_path, **mail},
+        "kafka": {"publish": lambda rows: None, "reach": lambda: "there"},
         "webhook": {"url": "https://example.com/hook"},
     }
     assert {open_channel(name, **options[name]).name for name in CHANNELS} == set(CHANNELS)
@@ -666,3 +675,23 @@ def test_a_webhook_demands_https(url):
     with pytest.raises(SettingsError, match="TREMOR_WEBHOOK_URL") as caught:
         Webhook(url)
     assert "T000SECRET" not in str(caught.value)
+
+
+def test_a_broker_gets_a_row_an_alert_and_says_whether_waiting_helps():
+    """Nothing of an all-clear; what the broker says, in one line, and whether to try again."""
+    sent = []
+    channel = Kafka(sent.append, lambda: "there")
+    channel.send(MESSAGE)
+    channel.send(replace(MESSAGE, alerts=()))
+    (rows,) = sent
+    assert list(rows["id"]) == [each.id for each in MESSAGE.alerts]
+    assert alert_from_json(rows["payload"].iloc[0]) == MESSAGE.alerts[0]
+    assert channel.probe() == "there"
+
+    def refuse(*_):
+        raise BrokerError("Kafka at host:9092: no answer.", is_transient=True)
+
+    for act in (lambda: Kafka(refuse, refuse).send(MESSAGE), Kafka(refuse, refuse).probe):
+        with pytest.raises(ChannelError, match="no answer") as error:
+            act()
+        assert error.value.retryable

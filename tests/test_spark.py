@@ -1,6 +1,7 @@
 """The stream on a real Spark and a real broker: the batch's verdicts, through cuts and crashes."""
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -14,12 +15,13 @@ import pytest
 
 from components.broker import Access, Producer, Topics, make_topics
 from components.messages import encode_candles
-from components.spark_job.run import launched
+from components.spark_job.run import begun_work
 from components.spark_job.session import open_session
 from components.steps.judging import judge_all
 from components.wiring import open_parts
 from tests.kafka_server import broker_server, connector
 from tests.spark_candles import SYMBOLS, minutes
+from tests.worlds import SYMBOLS as DAILY
 
 LATENESS = pd.Timedelta(seconds=120)
 NAMES = {
@@ -90,7 +92,8 @@ def test_the_stream_on_spark_gives_the_verdicts_of_the_batch(spark, kafka, make_
     is_late = (mixed["symbol"] == SYMBOLS[1]) & (mixed["ts"] == candles["ts"].iloc[100])
     now = pd.Timestamp.now("UTC")
     with open_parts(world.read_settings(), now, command="stream", reads_only=True) as parts:
-        query, recorder = launched(spark, parts, access, topics, LATENESS, n_partitions=2)
+        work = begun_work(spark, parts, access, topics, LATENESS, n_partitions=2)
+        query, recorder = work.start(), work.recorder
         produce(access, topics.candles, mixed[~is_late])
         with Producer(access) as producer:
             producer.send(topics.candles, [(b"x", b"{"), (b"x", b"\x00\xff")])
@@ -165,3 +168,60 @@ def judged_by(world, n, driver, seconds=400):
                 return
         time.sleep(0.5)
     raise AssertionError((world.folder / "driver.log").read_text()[-3000:])
+
+
+def test_a_backfill_on_spark_stores_what_the_ordinary_one_stores(make_world):
+    """Instruments spread over executors: the same bars, the same answers of the provider kept."""
+    stored = []
+    for engine in ("python", "spark"):
+        world = make_world()
+        world.put_market()
+        world.settings = {"spark_master": "local[2]"}
+        answer = commanded(world, "backfill", "--since", "2023-06-01", "--engine", engine)
+        assert "candles new" in answer
+        rows = world.query("select * from candles order by symbol, ts, known_at")
+        raw = world.query("select symbol, sha256 from raw_objects order by symbol, sha256")
+        stored.append((rows.drop(columns="known_at"), raw))
+    pd.testing.assert_frame_equal(stored[0][0], stored[1][0])
+    pd.testing.assert_frame_equal(stored[0][1], stored[1][1])
+    assert stored[0][0]["symbol"].nunique() == len(DAILY)
+
+
+def test_a_backtest_on_spark_says_what_the_ordinary_one_says(world):
+    """Judged by executors: the same alerts, the same figures."""
+    world.put_market(DDD_USD=0.3)
+    world.settings = {"spark_master": "local[2]"}
+    commanded(world, "backfill", "--since", "2022-01-01")
+    span = ("--since", "2024-03-10", "--until", "2024-03-14", "--at", "12:00")
+    said = [
+        commanded(
+            world, "backtest", *span, "--engine", engine, "--json", "--out", world.folder / engine
+        )
+        for engine in ("python", "spark")
+    ]
+    python, spark = (json.loads(each[each.index("{") : each.rindex("}") + 1]) for each in said)
+    assert python == spark
+    assert python
+
+
+def commanded(world, *arguments):
+    """What ``main.py`` answers, with the world's settings in its environment."""
+    settings = world.read_settings()
+    said = {
+        "TREMOR_SOURCE": "files",
+        "TREMOR_FILES_ROOT": str(world.files),
+        "TREMOR_STATE_DIR": str(settings.state_dir),
+        "TREMOR_WAREHOUSE_URL": world.postgres_url,
+        "TREMOR_SPARK_MASTER": "local[2]",
+    }
+    done = subprocess.run(
+        [sys.executable, ROOT / "main.py", *map(str, arguments)],
+        env={**os.environ, **said},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.apart import FINEST, SHARES
+from components.apart import FAR, FINEST, SHARES
 from components.carried import Snapshot, from_arrow, to_arrow
 from components.ensemble import Ensemble
 from components.features.macro import MacroReach
@@ -214,6 +214,8 @@ def test_its_share_is_the_votes_while_it_has_no_past(told, untold):
     np.testing.assert_array_equal(told.agreed_p[~speaks], untold.agreed_p[~speaks])
     np.testing.assert_array_equal(told.p[:-1], untold.p)
     surge, swing = told.p[-2:]
+    # What begins every few hours counts for nothing.
+    swing = np.where(swing > FAR * SHARES["swing"] * STATED, 1.0, swing)
     # Of the last bars all speak; the vote is what the joined p without it says, where it decides.
     is_vote = speaks & (untold.agreed_p < 1) & (untold.agreed_p < surge / SHARES["surge"])
     vote = untold.agreed_p[is_vote] * (1 - SHARES["surge"])

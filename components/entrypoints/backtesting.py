@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import typer
 
 from components.backtest_page import Replayed, as_json, page, text_table
 from components.errors import SettingsError
+from components.judgement import Bench
 from components.settings import Settings
 from components.steps.backtest import Span, backtest
 from components.steps.parts import Parts
@@ -46,11 +48,14 @@ def backtested(
     *,
     out: Path | None,
     is_json: bool,
+    bench: Bench | None = None,
 ) -> int:
     """Replay the days, write the page and the JSON file, and show the figures."""
     with ExitStack() as stack:
         parts = stack.enter_context(opened(settings))
         others = [] if then is None else [stack.enter_context(opened(then))]
+        if bench is not None:
+            parts, *others = (replace(each, bench=bench) for each in (parts, *others))
         outcomes = backtest(parts, partial(open_scratch, settings), wanted, *others)
         n_instruments = int(outcomes[0].verdicts["symbol"].nunique())
         source = parts.source.name

@@ -32,6 +32,9 @@ SourceOption = Annotated[
 ]
 SymbolsOption = Annotated[str | None, typer.Option(help="Instruments, comma-separated.")]
 IntervalOption = Annotated[str | None, typer.Option(help="Length of a bar.")]
+EngineOption = Annotated[
+    str, typer.Option(help="python, or spark: instruments spread over a cluster.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 
 
@@ -96,19 +99,22 @@ def backfill(
     source: SourceOption = None,
     symbols: SymbolsOption = None,
     interval: IntervalOption = None,
+    engine: EngineOption = "python",
 ) -> int:
     """Fetch and load old bars, without alerts. Interrupted, it goes on where it stopped.
 
     Example: python main.py backfill --since 2015-01-01 --symbols BTC-USD,SPY
     """
+    from components.entrypoints import spark_batch
     from components.steps import backfill as fill
 
     settings = _settings(source=source, symbols=symbols, interval=interval)
+    spread = spark_batch.Fill(settings) if spark_batch.checked(engine, settings) else None
     span = _instant(since, "--since"), _instant(until, "--until")
     if span[0] >= span[1]:
         raise SettingsError(f"--since {since} is not before --until {until or 'now'}.")
     with _parts(settings, _fresh_instant(), "backfill") as parts:
-        return _finished(fill(parts, *span))
+        return _finished(fill(parts, *span, spread))
 
 
 @app.command()
@@ -182,6 +188,7 @@ def backtest(  # noqa: PLR0913 - each option of a command is an argument
         typer.Option(min=1, help="Instead: judge N random histories cut short, and compare."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random histories.")] = 0,
+    engine: EngineOption = "python",
     as_json: JsonOption = False,
 ) -> int:
     """Replay whole days from the raw lake and count what would have been told; nobody is told.
@@ -190,10 +197,11 @@ def backtest(  # noqa: PLR0913 - each option of a command is an argument
     """
     from functools import partial
 
-    from components.entrypoints import backtesting
+    from components.entrypoints import backtesting, spark_batch
     from components.wiring import open_parts
 
     settings = _settings(source=source, symbols=symbols)
+    is_spread = spark_batch.checked(engine, settings)
     now = _instant(None, "now")
     opened = partial(open_parts, as_of=now, command="backtest", reads_only=True, progress=_progress)
     if prefixes is not None:
@@ -205,7 +213,10 @@ def backtest(  # noqa: PLR0913 - each option of a command is an argument
     other = {"alerts_per_year": alerts_per_year, "quorum": quorum, "detectors": detectors}
     is_tried = any(value is not None for value in other.values())
     then = _settings(source=source, symbols=symbols, **other) if is_tried else None
-    return backtesting.backtested(opened, settings, then, wanted, out=out, is_json=as_json)
+    bench = spark_batch.bench(settings) if is_spread else None
+    return backtesting.backtested(
+        opened, settings, then, wanted, out=out, is_json=as_json, bench=bench
+    )
 
 
 @app.command()

@@ -20,6 +20,7 @@ from components.spark_job.columns import DOUBTFUL, OF_MARKET, OUTRUN, VERDICT, W
 from components.spark_job.processors import utc
 from components.spark_job.rebuilding import rebuilt
 from components.steps.judging import Rows, record_rows
+from components.steps.parts import Parts
 from components.steps.screening import Screen
 from components.steps.stream import Stream
 from components.steps.stream_late import not_stored
@@ -46,7 +47,7 @@ class Recorder:
     """Stores micro-batches; ``stream`` is the state behind all that was stored at the start."""
 
     def __init__(self, stream: Stream, sender: Producer, topics: Topics, driver_topic: str) -> None:
-        self._parts, self._stream, self._begun = stream.parts, stream, stream.known
+        self._stream, self._begun = stream, stream.known
         self._sender, self._topics, self._driver_topic = sender, topics, driver_topic
         self._screen = Screen(stream.parts, stream.judge.symbols)
         self._members = pd.Index(stream.judge.symbols)
@@ -54,6 +55,10 @@ class Recorder:
         self._judged_to = {n: stream.released(n) or pd.Timestamp(0, tz="UTC") for n in self._names}
         self._newest = max(self._judged_to.values())
         self.counts = Counts()
+
+    @property
+    def _parts(self) -> Parts:
+        return self._stream.parts
 
     @property
     def _names(self) -> tuple[str, ...]:

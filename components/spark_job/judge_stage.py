@@ -15,7 +15,7 @@ from components.carried import Snapshot, State
 from components.ensemble import Ensemble, Judged
 from components.features.channels import VECTOR
 from components.panels import pack
-from components.spark_job.columns import JUDGED, OUTRUN
+from components.spark_job.columns import JUDGED, OUTRUN, VERDICT
 from components.spark_job.sent_state import opened_state
 from components.state_rows import from_rows, to_rows
 from components.streaming.judge import StreamJudge
@@ -70,7 +70,7 @@ class JudgeStage:
         self, held: Mapping[str, bytes | None], rows: pd.DataFrame
     ) -> tuple[dict[str, bytes], pd.DataFrame]:
         if self.is_idle:
-            return {}, rows.assign(verdict="undecided").reindex(columns=list(JUDGED))
+            return {}, _passed_on(rows)
         symbols = tuple(sorted(rows["symbol"].unique()))
         at = pd.Index(self.judge.symbols).get_indexer(pd.Index(symbols))
         panel = pack(rows, symbols, self.judge.round_the_clock)
@@ -115,6 +115,14 @@ def _replaced(
 
 def _last_ts(body: bytes) -> np.datetime64:
     return np.datetime64(from_rows(("",), [body]).state["last_ts"][0])
+
+
+def _passed_on(rows: pd.DataFrame) -> pd.DataFrame:
+    """As many columns as a judgement has, and nothing in them."""
+    said: dict[str, Any] = {"string": "undecided", "long": 0, "double": 0.5}
+    columns = {name: said[kind] for name, kind in VERDICT.items()}
+    rows = rows.assign(**columns, **dict.fromkeys(VECTOR, 0.5), beside=None)
+    return rows[list(JUDGED)]
 
 
 def _found(judged: Judged, ensemble: Ensemble, interval: str, rows: pd.DataFrame) -> pd.DataFrame:

@@ -31,7 +31,6 @@ class Job:
     market: MarketStage
     judge: JudgeStage
     at_once: int = 50_000
-    every: str = "0 seconds"
     options: dict[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -46,7 +45,6 @@ def start(
         found.writeStream.outputMode("append")
         .foreachBatch(each)
         .option("checkpointLocation", job.checkpoint)
-        .trigger(processingTime=job.every)
         .start()
     )
 

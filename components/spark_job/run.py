@@ -1,6 +1,7 @@
 """The job: the stores opened, the query started, until it is stopped."""
 
 import hashlib
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from components.spark_job.market_stage import MarketStage
 from components.spark_job.query import Job, start
 from components.spark_job.start_state import Begun, begun_of
 from components.steps.parts import Parts
+from components.steps.stream import Stream
 from components.steps.stream_start import begin, newest_known
 
 # Instruments of a shard: as many are judged as one panel.
@@ -23,43 +25,74 @@ EPOCH = pd.Timestamp(0, tz="UTC")
 LEAST_SHARDS = 4
 
 
-def launched(
+@dataclass
+class Work:
+    """The query over open stores, which may be started again with other parameters.
+
+    ``is_idle`` passes candles on unjudged, to measure; ``at_once`` is how many messages a
+    micro-batch takes at most.
+    """
+
+    spark: SparkSession
+    stream: Stream
+    access: Access
+    topics: Topics
+    n_partitions: int = 4
+    is_idle: bool = False
+    at_once: int = 50_000
+    recorder: Recorder = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the topics, and whatever is sent to them."""
+        make_topics(self.access, [*self.topics, self._driver_topic], self.n_partitions)
+        sender = Producer(self.access)
+        self.recorder = Recorder(self.stream, sender, self.topics, self._driver_topic)
+
+    def start(self) -> StreamingQuery:
+        """Go on behind the checkpoint, or else behind all that is stored."""
+        judge = self.stream.judge
+        # The state lies by shard: the number hangs on nothing that changes between two starts.
+        n_shards = max(LEAST_SHARDS, -(-len(judge.symbols) // OF_SHARD))
+        checkpoint = _checkpoint(self.stream.parts)
+        is_new = not _is_there(self.spark, f"{checkpoint}/commits")
+        job = Job(
+            servers=self.access.servers,
+            topics=(self.topics.candles, self._driver_topic),
+            checkpoint=checkpoint,
+            lateness=self.stream.lateness,
+            market=MarketStage(judge, n_shards),
+            judge=JudgeStage(judge, is_idle=self.is_idle),
+            at_once=self.at_once,
+            options=_signed_in(self.access),
+        )
+        begun = begun_of(self.stream, n_shards) if is_new else Begun()
+        return start(self.spark, job, begun, self.recorder)
+
+    @property
+    def _driver_topic(self) -> str:
+        return f"{self.topics.candles}-driver"
+
+
+def begun_work(
     spark: SparkSession,
     parts: Parts,
     access: Access,
     topics: Topics,
     lateness: pd.Timedelta,
-    *,
-    n_partitions: int = 4,
-    is_idle: bool = False,
-    every: str = "0 seconds",
-) -> tuple[StreamingQuery, Recorder]:
-    """Begin behind all that is stored, or behind the checkpoint where there is one."""
-    driver_topic = f"{topics.candles}-driver"
-    make_topics(access, [*topics, driver_topic], n_partitions)
-    stream = begin(parts, newest_known(parts) or EPOCH, lateness)
-    recorder = Recorder(stream, Producer(access), topics, driver_topic)
-    # The state lies by shard: the number hangs on nothing that changes between two starts.
-    n_shards = max(LEAST_SHARDS, -(-len(stream.judge.symbols) // OF_SHARD))
-    checkpoint = _checkpoint(parts)
-    begun = Begun() if _is_there(spark, f"{checkpoint}/commits") else begun_of(stream, n_shards)
-    job = Job(
-        servers=access.servers,
-        topics=(topics.candles, driver_topic),
-        checkpoint=checkpoint,
-        lateness=lateness,
-        market=MarketStage(stream.judge, n_shards),
-        judge=JudgeStage(stream.judge, is_idle=is_idle),
-        every=every,
-        options=_signed_in(access),
+    **others: Any,
+) -> Work:
+    """Judge what is stored and was not judged, as a batch does; the query goes on from there."""
+    return Work(
+        spark, begin(parts, newest_known(parts) or EPOCH, lateness), access, topics, **others
     )
-    return start(spark, job, begun, recorder), recorder
 
 
 def _checkpoint(parts: Parts) -> str:
     """Where it lies in the lake: other settings or instruments have another one."""
     symbols = hashlib.sha256(",".join(sorted(parts.watch.symbols)).encode()).hexdigest()[:12]
-    name = f"{parts.watch.interval}-{parts.ensemble.fingerprint}-{symbols}"
+    # Parameters may change while it runs: what is carried stays.
+    judge = replace(parts.ensemble, parameters=None).fingerprint
+    name = f"{parts.watch.interval}-{judge}-{symbols}"
     root = str(parts.lake.root)
     root = f"s3a://{root.removeprefix('s3://')}" if root.startswith("s3://") else root
     return f"{root}/stream/checkpoint-{name}"

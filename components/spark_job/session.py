@@ -30,7 +30,8 @@ def open_session(**others: str) -> SparkSession:
     """A session on this machine; ``others`` are Spark's own names and win."""
     # The worker that Spark starts for itself on the driver asks for no setting of Spark's.
     os.environ.update(PYSPARK_PYTHON=sys.executable)
-    return _opened({**ALONE, **others, **NEEDED})
+    is_here = others.get("spark.master", "local").startswith("local")
+    return _opened({**(ALONE if is_here else {}), **others, **NEEDED})
 
 
 def submitted_session() -> SparkSession:

@@ -1,6 +1,6 @@
 """Backfill: old bars, fetched and loaded without alerts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,6 +12,8 @@ from components.steps.gather import ahead, load, plan_backfill, refine, refine_p
 from components.steps.ledger import note
 from components.steps.parts import Parts, unseen
 
+Fill = Callable[[Parts, pd.Timestamp, pd.Timestamp], None]
+
 # The commands that ask a source.
 FETCHING = ("run", "backfill")
 
@@ -20,8 +22,24 @@ FINISHED = "select id from runs where id = any(%(ids)s) and status = 'finished'"
 LOADED = "select key, symbol from raw_objects where key = any(%(keys)s)"
 
 
-def backfill(parts: Parts, since: pd.Timestamp, until: pd.Timestamp) -> RunSummary:
+def backfill(
+    parts: Parts, since: pd.Timestamp, until: pd.Timestamp, fill: Fill | None = None
+) -> RunSummary:
     """Fetch and load the bars of [since, until) that are not in the warehouse yet.
+
+    ``fill`` does it otherwise than in this process.
+    """
+    (fill or filled)(parts, since, until)
+    parts.lake.compact_all(parts.watch.interval)
+    run = parts.run
+    run.exit_code = 3 if run.failures else 0
+    run.status, run.finished_at = "finished", parts.clock()
+    note(parts, manifest="")
+    return run
+
+
+def filled(parts: Parts, since: pd.Timestamp, until: pd.Timestamp) -> None:
+    """Fetch and load, batch by batch.
 
     While a batch is refined and loaded the next is fetched, and no more than these two are in
     memory. An interrupted backfill goes on where it stopped: what was fetched and not loaded is
@@ -33,12 +51,6 @@ def backfill(parts: Parts, since: pd.Timestamp, until: pd.Timestamp) -> RunSumma
     with ThreadPoolExecutor(1) as files:
         for read in ahead(replace(parts, progress=unseen), batches):
             load(parts, refine_parsed(parts, read, beside=files))
-    parts.lake.compact_all(parts.watch.interval)
-    run = parts.run
-    run.exit_code = 3 if run.failures else 0
-    run.status, run.finished_at = "finished", parts.clock()
-    note(parts, manifest="")
-    return run
 
 
 def left_over(parts: Parts, since: pd.Timestamp, until: pd.Timestamp) -> Iterator[RawBatch]:

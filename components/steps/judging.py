@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 
 from components.carried import Snapshot, State
 from components.ensemble import Judged
+from components.judgement import Done, Judgement
 from components.panels import Array, Flags, pack
 from components.sessions import ALWAYS_OPEN
 from components.steps.bars import judged_bars
@@ -133,14 +135,25 @@ def _piece(
 
 def judge(parts: Parts, carried: Snapshot, piece: Piece) -> tuple[Snapshot, Judged]:
     """Judge a piece's bars; move its group's state, and the ledger, behind them."""
+    before, counts_before = _before(parts, carried, piece)
+    done = judge_piece(parts, before, piece)
+    return _behind(parts, carried, piece, counts_before, done)
+
+
+def _before(parts: Parts, carried: Snapshot, piece: Piece) -> tuple[Snapshot, Snapshot]:
+    """The state of a piece's instruments before its bars, and what was counted of them."""
     old = None if piece.from_start else read_group(parts, carried, piece.group)
     if old is None:
-        before = Snapshot(piece.symbols, parts.ensemble.start(len(piece.symbols)))
-        counts_before = blank_ledger(piece.symbols)
-    else:
-        before = old.take(piece.symbols)
-        counts_before = carried.take(piece.symbols)
-    state, judged = judge_piece(parts, before, piece)
+        start = Snapshot(piece.symbols, parts.ensemble.start(len(piece.symbols)))
+        return start, blank_ledger(piece.symbols)
+    return old.take(piece.symbols), carried.take(piece.symbols)
+
+
+def _behind(
+    parts: Parts, carried: Snapshot, piece: Piece, counts_before: Snapshot, done: Done
+) -> tuple[Snapshot, Judged]:
+    """The ledger behind a piece's bars, whose state is kept."""
+    state, judged = done
     carried = write_group(parts, carried, piece.group, Snapshot(piece.symbols, state), piece.as_of)
     counts = {**counted(counts_before, judged), **{k: state[k] for k in ("last_ts", "n_bars")}}
     return updated(carried, Snapshot(piece.symbols, counts)), judged
@@ -148,13 +161,22 @@ def judge(parts: Parts, carried: Snapshot, piece: Piece) -> tuple[Snapshot, Judg
 
 def judge_piece(parts: Parts, before: Snapshot, piece: Piece) -> tuple[State, Judged]:
     """Judge a piece's bars behind a state of its instruments; give the state behind them."""
+    state, judged = _judgement(parts, before, piece).done()
+    _note_seen(parts, judged)
+    return state, judged
+
+
+def _judgement(parts: Parts, before: Snapshot, piece: Piece) -> Judgement:
     panel = pack(piece.candles, piece.symbols, _round_the_clock(parts, piece.symbols))
-    state, judged = parts.ensemble.run(before.state, panel, piece.rates)
+    return Judgement(parts.ensemble, before.state, panel, piece.rates)
+
+
+def _note_seen(parts: Parts, judged: Judged) -> None:
+    """Count what the trained model saw, where there is one."""
     if judged.seen is not None:
         seen = judged.seen.bins.sum(axis=0)
         known = parts.run.model_bins
         parts.run.model_bins = seen if known is None else known + seen
-    return state, judged
 
 
 def _round_the_clock(parts: Parts, symbols: tuple[str, ...]) -> list[str]:
@@ -239,7 +261,13 @@ def judge_all(parts: Parts, as_of: pd.Timestamp) -> None:
     """Market, recall, judge, record, keep: as ``main.py`` takes them, for days of the past."""
     market(parts, as_of)
     carried, pieces = recall(parts, as_of)
-    for piece in pieces:
-        carried, judged = judge(parts, carried, piece)
-        record(parts, judged, as_of)
+    while wave := list(islice(pieces, parts.bench.at_once)):
+        befores = [_before(parts, carried, piece) for piece in wave]
+        done = parts.bench(
+            [_judgement(parts, b, piece) for (b, _), piece in zip(befores, wave, strict=True)]
+        )
+        for piece, (_, counts), found in zip(wave, befores, done, strict=True):
+            _note_seen(parts, found[1])
+            carried, judged = _behind(parts, carried, piece, counts, found)
+            record(parts, judged, as_of)
     keep(parts, carried, as_of)

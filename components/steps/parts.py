@@ -10,6 +10,7 @@ import pandas as pd
 from components.carried import Snapshot
 from components.channels.base import Channel
 from components.ensemble import Ensemble
+from components.judgement import IN_TURN, Bench
 from components.lake import Lake
 from components.records import RunSummary
 from components.sessions import Calendars
@@ -62,7 +63,8 @@ class Watch:
 class Parts:
     """Everything that a run has open; ``run`` collects what the run did.
 
-    ``ledger`` gives what is counted of each instrument just now, where that is not in the lake.
+    ``bench`` does the judgements of past days. ``ledger`` gives what is counted of each
+    instrument just now, where that is not in the lake.
     """
 
     watch: Watch
@@ -80,6 +82,7 @@ class Parts:
     second: Source | None = None
     is_dry: bool = False
     ledger: Callable[[], Snapshot] | None = None
+    bench: Bench = IN_TURN
 
     @property
     def is_measured(self) -> bool:
