@@ -207,6 +207,7 @@ def test_a_replay_that_is_not_kept_leaves_nothing_but_its_log(make_coins):
         (("--feed", "kraken"), "--feed 'kraken' is none"),
         (("--feed", "binance"), "goes with --source binance"),
         (("--since", "2024-03-04"), "--since and --until"),
+        (("--since", "2024-03-05", "--until", "2024-03-04"), "--until is not behind --since"),
         ((*SPAN, "--speed", "fast"), "the speed 'fast' is none"),
         ((*SPAN, "--speed", "-1"), "the speed '-1' is none"),
         (("--since", "yesterday", "--until", "2024-03-05"), "--since"),

@@ -63,6 +63,8 @@ class Wanted:
         """The bars of a replay."""
         if self.since is None or self.until is None:
             raise SettingsError("a replay needs --since and --until: the bars to play again.")
+        if self.since >= self.until:
+            raise SettingsError("--until is not behind --since: no bar lies between them.")
         return self.since, self.until
 
 
