@@ -11,8 +11,8 @@ import pandas as pd
 from components import logs
 from components.broker import Access, Topics
 from components.entrypoints.exits import exit_code
+from components.entrypoints.stream_command import stream_settings
 from components.entrypoints.streaming import stopped_by_signals
-from components.settings import read_settings
 from components.spark_job.run import Work, begun_work
 from components.spark_job.session import submitted_session
 from components.steps.parameters import Watched
@@ -30,7 +30,7 @@ LOOK_S = 1
 
 def main() -> int:
     """Judge what comes over Kafka until it is stopped; the settings come from the environment."""
-    settings = read_settings()
+    settings = stream_settings()
     access, topics = Access.of(**settings.fields()), Topics.under(settings.kafka_prefix)
     lateness = pd.Timedelta(seconds=settings.stream_lateness_s)
     spark = submitted_session()
