@@ -103,7 +103,7 @@ def test_a_venue_whose_sockets_nobody_answers_is_waited_for(make_world):
     """Where nobody answers it judges what its REST API has, waits, and ends when told."""
     world = make_world()
     with BinanceStandIn(market(pd.Timestamp.now("UTC").floor("min"))) as venue:
-        of_binance(world, venue, NAMES, binance_stream_url="ws://127.0.0.1:9", history_years=0.001)
+        of_binance(world, venue, NAMES, binance_stream_url="ws://127.0.0.1:9", history_years=0.0016)
         process = begin(world, "stream")
         try:
             wait_for(process, lambda: _has_verdicts(world))
