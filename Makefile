@@ -30,7 +30,7 @@ models: .venv/.models  ## What `train` needs beside: MLflow, Keras on JAX
 spark: .venv/.spark  ## What the stream on a cluster needs beside: Spark
 	@echo "ready: $(BIN)/spark-submit --version"
 
-broker: .venv/kafka/.made  ## A Kafka on localhost:9092 to try the stream with; its data stays in var
+broker: .venv/.dev .venv/kafka/.made  ## A Kafka on localhost:9092 to try the stream with; its data stays in var
 	@$(BIN)/python -m tests.kafka_server var/kafka
 
 flows: .venv/flows/.made  ## The same job on Prefect's schedules: docs/FLOWS.md

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import math
+import time
 from typing import Any
 
 import pandas as pd
@@ -13,6 +15,9 @@ log = logging.getLogger("tremor")
 # Without a sign of life for so long, s, the state is gone: nobody shows a dead stream as alive.
 LIFE_S = 3600
 
+# So long, s, one that is away is left alone.
+AWAY_S = 60.0
+
 
 class LiveCache:
     """One hash an interval, ``tremor:live:1m``, with a field an instrument.
@@ -23,12 +28,16 @@ class LiveCache:
     def __init__(self, url: str, prefix: str) -> None:
         self._url, self._prefix = url, prefix
         self._client: Any = None
-        self._is_away = False
+        self._is_away, self._asked_at = False, -math.inf
 
     def put(self, rows: pd.DataFrame) -> None:
         """Put rows of the ``live`` table in place of older ones."""
         import redis
 
+        # One that does not answer is not asked again at each second, for it would be waited for.
+        if self._is_away and time.monotonic() - self._asked_at < AWAY_S:
+            return
+        self._asked_at = time.monotonic()
         try:
             if self._client is None:
                 self._client = redis.Redis.from_url(

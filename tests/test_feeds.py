@@ -130,8 +130,8 @@ def test_whatever_the_socket_does_all_closed_candles_come_in_order(events, failu
 
 
 def test_every_feed_is_tried_and_an_unknown_one_named():
-    """A feed that no test opens would skip every promise."""
-    assert set(FEEDS) == {"binance", "polygon", "replay"}
+    """A feed that no test opens would skip every promise; Kafka's are those of test_broker."""
+    assert set(FEEDS) == {"binance", "kafka", "polygon", "replay"}
     with pytest.raises(UnknownName, match="feed"):
         open_feed("bitmex")
 

@@ -250,9 +250,7 @@ def stream(  # noqa: PLR0913 - each option of a command is an argument
     """
     from components.entrypoints import stream_command
 
-    settings = _settings(source=source, symbols=symbols, interval=interval)
-    if interval is None and "interval" not in settings.model_fields_set:
-        settings = _settings(source=source, symbols=symbols, interval="1m")
+    settings = stream_command.stream_settings(source=source, symbols=symbols, interval=interval)
     span = [None if day is None else _instant(day, "--since") for day in (since, until)]
     wanted = stream_command.wanted_of(
         settings,

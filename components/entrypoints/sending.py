@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -48,7 +49,7 @@ def _sent(candles: pd.DataFrame, broker: Brokered, interval: str, stop: threadin
 
 
 class Sender:
-    """Sends in a thread of its own; how it failed is raised where it is joined."""
+    """Sends in a thread of its own; ``failed`` hears that it did, and how is raised by ``join``."""
 
     def __init__(
         self,
@@ -56,17 +57,18 @@ class Sender:
         broker: Brokered,
         interval: str,
         metrics: Metrics,
-        stop: threading.Event,
+        failed: Callable[[], None],
     ) -> None:
-        self._stop = stop
+        # Its own: where the judging begins again, so does this, and nobody is told to stop.
+        self._stop = threading.Event()
         self._failure: BaseException | None = None
 
         def work() -> None:
             try:
-                send_on(feed, broker, interval, metrics, stop)
+                send_on(feed, broker, interval, metrics, self._stop)
             except BaseException as error:  # noqa: BLE001 - raised again where it is joined
                 self._failure = error
-                stop.set()
+                failed()
 
         self._thread = threading.Thread(target=work, name="sender", daemon=True)
         self._thread.start()

@@ -10,10 +10,11 @@ import pandas as pd
 from components import logs
 from components.broker import Access, Topics
 from components.entrypoints.exits import exit_code
+from components.entrypoints.stream_command import stream_settings
 from components.entrypoints.streaming import PRESENT, stopped_by_signals, until_stopped
 from components.live_cache import LiveCache
 from components.metrics import Metrics
-from components.settings import Settings, read_settings
+from components.settings import Settings
 from components.spark_job.run import Work, begun_work
 from components.spark_job.session import submitted_session
 from components.steps.parameters import Watched
@@ -34,7 +35,7 @@ TROUBLE = pd.Timedelta(hours=1)
 
 def main() -> int:
     """Judge what comes over Kafka until it is stopped; the settings come from the environment."""
-    settings = read_settings()
+    settings = stream_settings()
     spark, metrics = submitted_session(), Metrics()
     if settings.metrics_port:
         metrics.serve(settings.metrics_address, settings.metrics_port)

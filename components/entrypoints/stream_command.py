@@ -19,7 +19,7 @@ from components.feeds.refill import refill_of
 from components.live_cache import LiveCache
 from components.metrics import Metrics
 from components.sessions import length
-from components.settings import Settings
+from components.settings import Settings, read_settings
 from components.steps.catching_up import catch_up
 from components.steps.history import candles_between
 from components.steps.parameters import Watched
@@ -93,6 +93,11 @@ def wanted_of(settings: Settings, feed: str | None, **others: Any) -> Wanted:
     is_replay = wanted.feed == "replay"
     if is_replay:
         _ = wanted.span
+    if is_replay and settings.kafka_servers and not wanted.is_kept:
+        raise SettingsError(
+            "a replay over a broker stays and is told: say so with --keep, or unset "
+            "TREMOR_KAFKA_SERVERS."
+        )
     if not is_replay and wanted.since is not None:
         raise SettingsError(f"--since belongs to a replay, and {wanted.feed} is live.")
     if not is_replay and wanted.feed != settings.source:
@@ -101,6 +106,14 @@ def wanted_of(settings: Settings, feed: str | None, **others: Any) -> Wanted:
             f"source is {settings.source!r}."
         )
     return wanted
+
+
+def stream_settings(**overrides: Any) -> Settings:
+    """The settings of a stream: its bars are minutes where nothing else is said."""
+    settings = read_settings(**overrides)
+    if "interval" in settings.model_fields_set:
+        return settings
+    return read_settings(**{**overrides, "interval": "1m"})
 
 
 def streamed(settings: Settings, wanted: Wanted, progress: Progress) -> int:
@@ -157,11 +170,14 @@ def over_a_broker(
             _judged(settings, wanted, stack.enter_context(opened(command="stream")), metrics, stop)
             return
         reading = stack.enter_context(opened(command="stream feed", reads_only=True))
+        if wanted.feed == "replay":
+            _refuse_foreign(wanted, reading)
         with closing(_first_feed(settings, wanted, reading)) as feed:
             if wanted.part == "feed":
                 send_on(feed, broker, reading.watch.interval, metrics, stop)
                 return
-            sender = Sender(feed, broker, reading.watch.interval, metrics, stop)
+            # Candles are counted where they are judged.
+            sender = Sender(feed, broker, reading.watch.interval, Metrics(), stop.set)
             stack.callback(sender.join)
             parts = stack.enter_context(opened(command="stream"))
             _judged(settings, wanted, parts, metrics, stop, sender)
@@ -284,6 +300,12 @@ def _stores(settings: Settings, wanted: Wanted, parts: Parts) -> Iterator[Parts]
         with open_scratch(settings, parts) as scratch:
             yield replace(scratch, channels=channels_of(settings)[-1:])
         return
+    _refuse_foreign(wanted, parts)
+    yield parts
+
+
+def _refuse_foreign(wanted: Wanted, parts: Parts) -> None:
+    """Refuse to keep a replay among bars that were really lived through."""
     found = parts.warehouse.query(
         FOREIGN,
         {
@@ -299,4 +321,3 @@ def _stores(settings: Settings, wanted: Wanted, parts: Parts) -> Iterator[Parts]
             f"({found['symbol'].iloc[0]} {found['ts'].iloc[0]:%Y-%m-%d %H:%M}). "
             "Replay without --keep, or into another TREMOR_STATE_DIR."
         )
-    yield parts

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from components.errors import AnotherRunAtWork, WarehouseError
+from components.errors import AnotherRunAtWork, BrokerError, StoreError
 from components.feeds import Arrived, Feed, frame_of
 from components.metrics import Metrics
 from components.records import Alert
@@ -30,7 +30,7 @@ log = logging.getLogger("tremor")
 
 # How often the carried state goes to the lake, trouble with data is looked for, and the live
 # state is stored, s.
-KEEP_S, TROUBLE_S, SHOW_S = 600.0, 3600.0, 1.0
+KEEP_S, TROUBLE_S, SHOW_S = 1800.0, 3600.0, 1.0
 
 # After a warehouse that went away, so long until the next try, s.
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
@@ -89,6 +89,8 @@ class Session:
     def work(self, as_of: pd.Timestamp, stop: threading.Event) -> None:
         """Begin behind what is stored, and take what comes."""
         self._stop = stop
+        if isinstance(stop, Stop):
+            stop.is_at_work = False
         with ExitStack() as stack:
             stream = begin(self.parts, as_of, self.lateness)
             self.parts = stream.parts = replace(self.parts, ledger=lambda: stream.ledger)
@@ -96,10 +98,13 @@ class Session:
             journal = StreamLog(self.parts, self.outlets.csv)
             stack.callback(journal.close)
             live = Live(self.parts, self.outlets.shown)
+            stream.sending = self._send
             stream.heard = lambda candles, rows: self._stored(candles, rows, journal, live)
             # What a stream that was killed had judged and not told.
             teller.ask(stream.known, is_whole=self._is_present(stream))
             due, number, n_empty = _Due(), -1, 0
+            if isinstance(stop, Stop):
+                stop.is_at_work = True
             try:
                 for arrived in self.feed.arrivals(stop):
                     self._take(stream, teller, arrived)
@@ -151,8 +156,6 @@ class Session:
             teller.ask(instant)
         if rebuilt:
             teller.ask(stream.known, is_whole=True)
-        # What others are to hear is theirs before the candles count as done with.
-        self.outlets.flush()
         self.feed.done(stream.stored_through(arrived.number))
 
     def _swap(self, stream: Stream) -> None:
@@ -194,11 +197,14 @@ class Session:
     def _stored(self, candles: pd.DataFrame, rows: Rows, journal: StreamLog, live: Live) -> None:
         journal.add(candles, rows)
         live.add(candles, rows)
-        self.outlets.verdicts(rows.verdicts)
+
+    def _send(self, verdicts: pd.DataFrame) -> None:
+        """Let others have verdicts before they are stored: a crash may repeat, and loses none."""
+        self.outlets.verdicts(verdicts)
+        self.outlets.flush()
 
     def _keep(self, stream: Stream, journal: StreamLog) -> None:
-        journal.flush()
-        journal.settle()
+        journal.keep()
         if self.is_kept:
             stream.keep()
 
@@ -236,24 +242,37 @@ def _nothing(number: int) -> Arrived:
     return Arrived(frame_of(()), pd.Timestamp(0, tz="UTC"), number)
 
 
+class Stop(threading.Event):
+    """Set when the stream is to end; before it ``is_at_work`` a signal ends it where it is."""
+
+    is_at_work = False
+
+
 @contextmanager
-def stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set: the bar in hand is finished, then the stream ends."""
-    stop = threading.Event()
+def stopped_by_signals() -> Iterator[Stop]:
+    """An event that SIGTERM and SIGINT set: the bar in hand is finished, then the stream ends.
+
+    What comes before the first bar may be broken off anywhere: every write is keyed.
+    """
+    stop = Stop()
 
     def heard(_number: int, _frame: Any) -> None:
         stop.set()
+        if not stop.is_at_work:
+            raise KeyboardInterrupt
 
     before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
+    except KeyboardInterrupt:
+        log.info("ended before the first bar")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def until_stopped(work: Callable[[threading.Event], None], stop: threading.Event) -> None:
-    """Begin again, with patience, whenever the warehouse goes away; other errors end it.
+    """Begin again, with patience, whenever a store or the broker goes away; other errors end it.
 
     Parameters
     ----------
@@ -270,7 +289,9 @@ def until_stopped(work: Callable[[threading.Event], None], stop: threading.Event
         try:
             work(is_open)
             return  # noqa: TRY300 - the feed ended
-        except (WarehouseError, AnotherRunAtWork) as error:
+        except (StoreError, BrokerError, AnotherRunAtWork) as error:
+            if isinstance(error, BrokerError) and not error.is_transient:
+                raise
             lasted_s = time.monotonic() - began
             is_first = lasted_s < FIRST_WAIT_S and wait_s == FIRST_WAIT_S
             if is_first or not is_open.is_set():

@@ -84,6 +84,8 @@ class Stream:
         self.parts, self.known, self.lateness = parts, known, lateness
         self.is_torn = False
         self.heard: Heard = lambda _candles, _rows: None
+        # Is given verdicts inside the transaction that stores them.
+        self.sending: Callable[[pd.DataFrame], None] = lambda _verdicts: None
         self.judge = StreamJudge(
             parts.ensemble,
             parts.calendars,
@@ -242,6 +244,7 @@ class Stream:
                 market = found.market.assign(known_at=found.market["ts"].map(when))
                 warehouse.upsert(MARKET, market)
             record_rows(self.parts, judged, is_fresh=True)
+            self.sending(judged.verdicts)
         self.heard(candles, judged)
         return found.judged, _news(found, when)
 

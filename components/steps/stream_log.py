@@ -29,17 +29,20 @@ class StreamLog:
         self._parts, self._csv = parts, csv
         self._candles: list[pd.DataFrame] = []
         self._verdicts: list[pd.DataFrame] = []
-        self._n_rows, self._since = 0, parts.clock()
+        self._since = parts.clock()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._under_way: Future[None] | None = None
+        self._unkept: list[pd.DataFrame] = []
 
     def add(self, candles: pd.DataFrame, rows: Rows) -> None:
         """Take what was stored of some bars."""
         self._candles.append(candles)
         self._verdicts.append(rows.verdicts)
-        self._n_rows += len(candles)
+        self._unkept.append(candles)
         waited_s = (self._parts.clock() - self._since).total_seconds()
-        if self._n_rows >= MANY or waited_s >= LONG_S:
+        if sum(map(len, self._unkept)) >= MANY:
+            self.keep()
+        elif waited_s >= LONG_S:
             self.flush()
 
     def flush(self) -> None:
@@ -54,7 +57,7 @@ class StreamLog:
         self._since = self._parts.clock()
         if self._candles:
             tables = self._candles, self._verdicts
-            self._candles, self._verdicts, self._n_rows = [], [], 0
+            self._candles, self._verdicts = [], []
             self._under_way = self._writer.submit(self._write, *tables)
 
     def settle(self) -> None:
@@ -63,15 +66,24 @@ class StreamLog:
         if under_way is not None:
             under_way.result()
 
-    def close(self) -> None:
-        """Write what waits, and wait for it."""
+    def keep(self) -> None:
+        """Write what waits, and put its candles into the processed layer, an instrument a file.
+
+        So many files are not written each minute: after a crash the next start writes them.
+        """
         self.flush()
         self.settle()
+        unkept, self._unkept = self._unkept, []
+        if unkept:
+            self._parts.lake.put_candles(pd.concat(unkept, ignore_index=True))
+
+    def close(self) -> None:
+        """Write what waits, and wait for it."""
+        self.keep()
         self._writer.shutdown()
 
     def _write(self, tables: list[pd.DataFrame], verdicts: list[pd.DataFrame]) -> None:
         candles = pd.concat(tables, ignore_index=True)
-        self._parts.lake.put_candles(candles)
         judged = pd.concat(verdicts, ignore_index=True)
         said = [name for name in VERDICT if name in judged]
         rows = candles.merge(judged[[*BAR, *said]], how="left", on=BAR)

@@ -9,7 +9,7 @@ from components.gaps import with_steps
 from components.market import run_market, start_market
 from components.panels import pack
 from components.sessions import ALWAYS_OPEN
-from components.steps.carrying import latest_ledger, read_group
+from components.steps.carrying import latest_ledger, read_group, snapshot_key
 from components.steps.judging import judge_all
 from components.steps.market import stored_market
 from components.steps.parts import Parts
@@ -50,8 +50,9 @@ def begin(
     """
     ahead = newest_known(parts, as_of)
     as_of = (as_of if ahead is None else ahead).ceil("s")
-    judge_all(parts, as_of)
     symbols = tuple(sorted(parts.watch.symbols))
+    _file_unkept(parts, symbols, as_of)
+    judge_all(parts, as_of)
     found = latest_ledger(parts, as_of, symbols)
     ledger = blank(parts) if found is None else found[1]
     judge = StreamJudge(parts.ensemble, parts.calendars, parts.watch.interval, symbols)
@@ -62,6 +63,16 @@ def begin(
     pending = {name: _nothing_waits(judge, state, name) for name in judge.members}
     carried = Carried(state, ledger, pending)
     return Stream(parts, carried, lateness, as_of, stores_candles=stores_candles)
+
+
+def _file_unkept(parts: Parts, symbols: tuple[str, ...], as_of: pd.Timestamp) -> None:
+    """Put what came after the state was last kept into the processed layer: a crash kept it off."""
+    found = parts.lake.latest_state(snapshot_key(parts), as_of)
+    if found is not None:
+        interval = parts.watch.interval
+        rows = parts.warehouse.changed_since(found[0], as_of, list(symbols), interval)
+        if len(rows):
+            parts.lake.put_candles(rows)
 
 
 def newest_known(parts: Parts, after: pd.Timestamp = EPOCH) -> pd.Timestamp | None:

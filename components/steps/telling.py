@@ -47,11 +47,14 @@ class Teller:
         self._guard = threading.Lock()
         self._as_of: pd.Timestamp | None = None
         self._is_whole = self._is_over = False
+        self._failure: Exception | None = None
+        self._said = ""
         self._thread = threading.Thread(target=self._work, name="teller", daemon=True)
         self._thread.start()
 
     def ask(self, as_of: pd.Timestamp, *, is_whole: bool = False) -> None:
-        """Let what is known at ``as_of`` be told."""
+        """Let what is known at ``as_of`` be told; a bug in what was told before is raised."""
+        self._raise()
         with self._guard:
             self._as_of = as_of if self._as_of is None else max(as_of, self._as_of)
             self._is_whole |= is_whole
@@ -62,8 +65,20 @@ class Teller:
         self._is_over = True
         self._asked.set()
         self._thread.join()
+        self._raise()
+
+    def _raise(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def _work(self) -> None:
+        try:
+            self._until_over()
+        except Exception as error:  # noqa: BLE001 - raised where it is asked, or closed
+            self._failure = error
+
+    def _until_over(self) -> None:
         while True:
             self._asked.wait(RETRY_S if self._parts.run.undelivered else None)
             self._asked.clear()
@@ -88,7 +103,10 @@ class Teller:
         except AnotherRunAtWork:
             return False
         except TremorError as error:
-            log.warning("alerts are told later: %s", error)
+            if str(error) != self._said:
+                log.warning("alerts are told later: %s", error)
+            self._said = str(error)
             return False
+        self._said = ""
         self._heard(alerts)
         return True
