@@ -76,6 +76,8 @@ bench: .venv/.dev  ## The benchmarks; each prints ratios
 	@$(BIN)/python -m benchmarks.backfill_minutes
 	@$(BIN)/python -m benchmarks.judgement
 	@$(BIN)/python -m benchmarks.stream_judge
+	@$(BIN)/python -m benchmarks.stream
+	@$(BIN)/python -m benchmarks.spark_stream
 	@$(BIN)/python -m benchmarks.daily_run
 	@$(BIN)/python -m benchmarks.detection
 	@$(BIN)/python -m benchmarks.training

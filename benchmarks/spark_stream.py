@@ -28,7 +28,8 @@ from tests.kafka_server import broker_server, connector
 from tests.spark_candles import minutes
 
 LATENESS = pd.Timedelta(minutes=2)
-WARM = 20
+# Behind so many bars verdicts are decided: that is what judging costs for good.
+WARM = 420
 
 
 def main() -> None:
@@ -86,18 +87,12 @@ def rate(spark, settings, access, topics, candles, at_once, *, is_idle):
     last_warm = candles["ts"].min() + pd.Timedelta(minutes=WARM)
     warm, rest = candles[candles["ts"] < last_warm], candles[candles["ts"] >= last_warm]
     now = pd.Timestamp.now("UTC")
-    with open_parts(settings, now, command="stream", reads_only=True) as parts:
+    given = {"n_partitions": 2, "is_idle": is_idle, "at_once": at_once}
+    with (
+        open_parts(settings, now, command="stream", reads_only=True) as parts,
+        begun_work(spark, parts, access, topics, LATENESS, **given) as work,
+    ):
         sent(access, topics.candles, warm)
-        work = begun_work(
-            spark,
-            parts,
-            access,
-            topics,
-            LATENESS,
-            n_partitions=2,
-            is_idle=is_idle,
-            at_once=at_once,
-        )
         query, recorder = work.start(), work.recorder
         wait(query, recorder, len(warm))
         sent(access, topics.candles, rest)
@@ -106,7 +101,6 @@ def rate(spark, settings, access, topics, candles, at_once, *, is_idle):
         seconds = time.perf_counter() - began
         state = query.lastProgress.stateOperators[0]
         print(f"{'':10} {state.numRowsTotal:,} rows of state in the judge's store")
-        query.stop()
     return len(rest) / seconds
 
 

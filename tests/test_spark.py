@@ -18,19 +18,17 @@ from components.messages import encode_candles
 from components.spark_job.run import begun_work
 from components.spark_job.session import open_session
 from components.steps.judging import judge_all
+from components.steps.telling import tell_at
+from components.tables import CANDLES, CHANNELS, MARKET, SCORES, VERDICTS
 from components.wiring import open_parts
 from tests.kafka_server import broker_server, connector
-from tests.spark_candles import SYMBOLS, minutes
+from tests.streams_made import CRASH, FALL, MINUTE, NAMES, SETTINGS, known, latest, market, put
+from tests.streams_made import same as is_same
 from tests.worlds import SYMBOLS as DAILY
 
 LATENESS = pd.Timedelta(seconds=120)
-NAMES = {
-    "source": "binance",
-    "files_root": None,
-    "interval": "1m",
-    "symbols": ",".join(SYMBOLS),
-    "detectors": "market,volatility_zscore",
-}
+WATCHED = {**SETTINGS, "source": "binance", "files_root": None, "history_years": 5}
+INCIDENTS = "select id, kind, symbol, ts, incident from incidents order by ts, symbol, id"
 ROOT = Path(__file__).parents[1]
 
 
@@ -61,13 +59,102 @@ def produce(access, topic, candles):
         producer.send(topic, encode_candles(candles, "1m"))
 
 
-def wait_for(query, recorder, n, seconds=400):
+def wait_for(query, recorder, n, seconds=400, what="judged"):
     until = time.monotonic() + seconds
-    while recorder.counts.judged < n and time.monotonic() < until:
+    while getattr(recorder.counts, what) < n and time.monotonic() < until:
         if query.exception():
             raise query.exception()
         time.sleep(0.2)
-    assert recorder.counts.judged >= n
+    assert getattr(recorder.counts, what) >= n
+
+
+@pytest.fixture
+def make_batch(make_world):
+    """Make a world whose batch judged, at once, the candles that a stream has stored."""
+
+    def make(world):
+        other = make_world()
+        other.settings = world.settings
+        as_of = pd.Timestamp.now("UTC").ceil("s")
+        candles = latest(world, CANDLES).drop(columns=["interval", "source", "hours"])
+        with open_parts(other.read_settings(), as_of) as parts:
+            put(parts, known(candles))
+            judge_all(parts, as_of)
+            tell_at(parts, as_of, is_whole=False)
+        return other
+
+    return make
+
+
+def test_the_stream_on_spark_gives_the_verdicts_of_the_batch(spark, kafka, make_world, make_batch):
+    """All that judges minutes, candles mixed and repeated, one too late, messages that are none.
+
+    Every column but known_at is the batch's, to the last bit, and so is what is told.
+    """
+    world = make_world()
+    world.settings = WATCHED
+    access, topics = Access(kafka.servers), Topics.under("one")
+    make_topics(access, topics, 2)
+    every = market()
+    random = np.random.default_rng(1)
+    came = every["ts"] + pd.to_timedelta(random.integers(0, 60, len(every)), unit="s")
+    mixed = every.loc[came.sort_values().index]
+    of_fallen = (mixed["symbol"] == NAMES[1]) & (mixed["ts"] > FALL + 30 * MINUTE)
+    late = mixed[of_fallen].iloc[:1]
+    mixed = mixed.drop(late.index)
+    none = [(b"x", b"{"), (b"x", b"\x00\xff"), (NAMES[0].encode(), b"x")]
+    with at_work(world, spark, access, topics) as work:
+        query = work.start()
+        for topic in (topics.candles, f"{topics.candles}-driver"):
+            with Producer(access) as producer:
+                producer.send(topic, none)
+        produce(access, topics.candles, mixed)
+        produce(access, topics.candles, mixed.iloc[:40])
+        produce(access, topics.candles, closing(every))
+        wait_for(query, work.recorder, len(mixed))
+        said = work.hearers.metrics.text()
+        assert (work.recorder.counts.refused, work.recorder.counts.late) == (6, 0)
+    judged = make_batch(world)
+    rows = is_same(world, judged, VERDICTS)
+    assert len(rows) == len(mixed)
+    # The world is not empty: the fall of one, and the crash of all.
+    assert rows["p"].notna().mean() > 0.7
+    odd = rows[rows["verdict"] == "anomaly"]
+    named = set(zip(odd["symbol"], odd["ts"], strict=True))
+    assert (NAMES[1], FALL) in named
+    assert {(name, CRASH) for name in NAMES[:5]} <= named
+    for table in (MARKET, CHANNELS):
+        assert len(is_same(world, judged, table)) > 1000
+    scores = latest(world, SCORES)
+    assert named == set(zip(scores["symbol"], scores["ts"], strict=True))
+    told = world.query(INCIDENTS)
+    pd.testing.assert_frame_equal(told, judged.query(INCIDENTS))
+    assert {"anomaly", "market"} <= set(told["kind"])
+    assert len(world.query("select * from live")) == len(NAMES)
+    assert f'tremor_verdicts_total{{verdict="anomaly"}} {len(odd)}' in said
+    with at_work(world, spark, access, topics) as work:
+        produce(access, topics.candles, late)
+        query = work.start()
+        wait_for(query, work.recorder, 1, what="late")
+        assert work.recorder.counts.rebuilt == [NAMES[1]]
+    assert batch_finds_nothing_new(world) == (len(every), 0)
+
+
+@contextlib.contextmanager
+def at_work(world, spark, access, topics):
+    """The job over a world's stores."""
+    now = pd.Timestamp.now("UTC")
+    with (
+        open_parts(world.read_settings(), now, command="stream", reads_only=True) as parts,
+        begun_work(spark, parts, access, topics, LATENESS, n_partitions=2) as work,
+    ):
+        yield work
+
+
+def closing(candles):
+    """A candle so much later that nothing is waited for any more; it waits itself."""
+    last = candles[candles["symbol"] == NAMES[0]].tail(1)
+    return last.assign(ts=candles["ts"].max() + 3 * MINUTE)
 
 
 def batch_finds_nothing_new(world):
@@ -79,47 +166,18 @@ def batch_finds_nothing_new(world):
         return parts.run.counts["bars_judged"], parts.run.counts["verdicts_new"]
 
 
-def test_the_stream_on_spark_gives_the_verdicts_of_the_batch(spark, kafka, make_world):
-    """Candles mixed and repeated, one too late, messages that are none: the batch agrees."""
-    world = make_world()
-    world.settings = NAMES
-    access, topics = Access(kafka.servers), Topics.under("one")
-    make_topics(access, topics, 2)
-    candles = minutes(150, seed=3)
-    random = np.random.default_rng(1)
-    order = candles["ts"] + pd.to_timedelta(random.integers(0, 60, len(candles)), unit="s")
-    mixed = candles.loc[order.sort_values().index]
-    is_late = (mixed["symbol"] == SYMBOLS[1]) & (mixed["ts"] == candles["ts"].iloc[100])
-    now = pd.Timestamp.now("UTC")
-    with open_parts(world.read_settings(), now, command="stream", reads_only=True) as parts:
-        work = begun_work(spark, parts, access, topics, LATENESS, n_partitions=2)
-        query, recorder = work.start(), work.recorder
-        produce(access, topics.candles, mixed[~is_late])
-        with Producer(access) as producer:
-            producer.send(topics.candles, [(b"x", b"{"), (b"x", b"\x00\xff")])
-        produce(access, topics.candles, mixed.iloc[:40])
-        wait_for(query, recorder, len(candles) - 1)
-        produce(access, topics.candles, mixed[is_late])
-        more = minutes(155, seed=3)
-        produce(access, topics.candles, more[more["ts"] > candles["ts"].max()])
-        wait_for(query, recorder, len(more) - 1)
-        counts = recorder.counts
-        query.stop()
-    assert (counts.refused, counts.late, counts.rebuilt) == (2, 1, [SYMBOLS[1]])
-    assert batch_finds_nothing_new(world) == (len(more), 0)
-
-
-def test_a_driver_that_is_killed_goes_on_where_it_was(kafka, make_world):
+def test_a_driver_that_is_killed_goes_on_where_it_was(kafka, make_world, make_batch):
     """By `spark-submit` as the README has it: no bar unjudged, none twice."""
     world = make_world()
-    world.settings = NAMES
+    world.settings = {**WATCHED, "detectors": "market,volatility_zscore"}
     access, topics = Access(kafka.servers), Topics.under("two")
     make_topics(access, topics, 2)
-    candles = minutes(150, seed=4).sort_values("ts", kind="stable")
-    produce(access, topics.candles, candles.iloc[:500])
+    candles = market().sort_values("ts", kind="stable")
+    produce(access, topics.candles, candles.iloc[:6000])
     driver = submitted(world, kafka)
-    judged_by(world, 450, driver)
-    produce(access, topics.candles, candles.iloc[500:])
+    judged_by(world, 5900, driver)
+    produce(access, topics.candles, candles.iloc[6000:])
+    produce(access, topics.candles, closing(candles))
     time.sleep(1.5)
     driver.kill()
     driver.wait()
@@ -128,9 +186,14 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(kafka, make_world):
     driver.terminate()
     driver.wait(60)
     rows = world.query("select symbol, ts, count(*) as n from verdicts group by 1, 2")
-    assert len(rows) == len(candles)
     assert set(rows["n"]) == {1}
-    assert batch_finds_nothing_new(world) == (len(candles), 0)
+    judged = make_batch(world)
+    rows = is_same(world, judged, VERDICTS)
+    assert (rows["verdict"] == "anomaly").sum() > 10
+    is_same(world, judged, MARKET)
+    told = world.query(INCIDENTS)
+    pd.testing.assert_frame_equal(told, judged.query(INCIDENTS))
+    assert len(told) > 5
 
 
 def submitted(world, kafka):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from components.messages import decode_candles
 from components.spark_job.columns import ARRIVED
-from components.spark_job.sent_state import opened_at
+from components.spark_job.sent_state import Layout, opened_at, trouble_with
 
 # What a row says where its message does not.
 UNKNOWN: dict[str, Any] = {"is_passed": False, "carried": None, "reason": None, "message": None}
@@ -24,12 +24,14 @@ BRACE = b"{"
 class Reading:
     """How messages are read: the topic that the driver sends on, and who is watched.
 
-    ``watch_list_of`` gives the calendar of each instrument that is watched.
+    ``watch_list_of`` gives the calendar of each instrument that is watched; ``layout`` is that of
+    the states which the driver sends.
     """
 
     driver_topic: str
     interval: str
     watch_list_of: Mapping[str, str]
+    layout: Layout
 
     def read(self, messages: pd.DataFrame) -> pd.DataFrame:
         """The rows of messages (columns MESSAGE, times UTC), in the columns ARRIVED."""
@@ -45,13 +47,28 @@ class Reading:
         return rows.assign(watch_list=rows["symbol"].map(self.watch_list_of))[list(ARRIVED)]
 
     def _states(self, messages: pd.DataFrame) -> pd.DataFrame:
-        rows = messages.drop(columns=["key", "value", "timestamp"])
-        keys = [bytes(key).decode() for key in messages["key"]]
-        rows = rows.assign(**{**UNKNOWN, "symbol": keys, "carried": messages["value"]})
-        at = np.array([opened_at(bytes(body)) for body in messages["value"]])
-        ts = pd.DatetimeIndex(at, tz="UTC").as_unit("us")
-        known_at = messages["timestamp"]
-        return rows.assign(ts=ts, known_at=known_at).reindex(columns=list(ARRIVED))
+        messages = messages.reset_index(drop=True)
+        keys = [None if k is None else bytes(k).decode(errors="replace") for k in messages["key"]]
+        values = [None if value is None else bytes(value) for value in messages["value"]]
+        came = pd.DatetimeIndex(messages["timestamp"]).tz_convert(None).to_numpy()
+        said = [self._trouble(*of) for of in zip(keys, values, came, strict=True)]
+        refused = {i: why for i, why in enumerate(said) if why}
+        good = [i for i, why in enumerate(said) if not why]
+        tables = [_refused(messages, values, refused)] if refused else []
+        if good:
+            rows = messages.iloc[good].drop(columns=["key", "value"])
+            bodies = [body for i in good if (body := values[i]) is not None]
+            own = {"symbol": [keys[i] for i in good], "carried": bodies}
+            rows = rows.assign(**{**UNKNOWN, **own}, known_at=rows["timestamp"])
+            at = np.array([opened_at(body) for body in bodies])
+            ts = pd.DatetimeIndex(at, tz="UTC").as_unit("us")
+            tables.append(rows.assign(ts=ts).reindex(columns=list(ARRIVED)))
+        return pd.concat(tables) if len(tables) > 1 else tables[0]
+
+    def _trouble(self, key: str | None, body: bytes | None, came: np.datetime64) -> str:
+        if key not in self.watch_list_of:
+            return "the instrument is not watched"
+        return trouble_with(body or b"", self.layout, came)
 
     def _candles(self, messages: pd.DataFrame) -> pd.DataFrame:
         values = [None if value is None else bytes(value) for value in messages["value"]]

@@ -5,26 +5,28 @@ is not new. What the driver sends is sent before the transaction ends: a crash m
 never lose it.
 """
 
-import json
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 from pyspark.sql import DataFrame
 
 from components.broker import Producer, Topics
-from components.features.channels import VECTOR
+from components.ensemble import Ensemble
+from components.errors import TremorError
 from components.feeds.base import NUMBERS
 from components.messages import DeadLetter, encode_candles, encode_verdicts
-from components.spark_job.columns import DOUBTFUL, OF_MARKET, OUTRUN, VERDICT, WATERMARK
+from components.spark_job.columns import DOUBTFUL, OUTRUN, WATERMARK
+from components.spark_job.hearers import Hearers
 from components.spark_job.processors import utc
 from components.spark_job.rebuilding import rebuilt
+from components.spark_job.stored_rows import tables_of
 from components.steps.judging import Rows, record_rows
 from components.steps.parts import Parts
 from components.steps.screening import Screen
 from components.steps.stream import Stream
 from components.steps.stream_late import not_stored
-from components.steps.telling import tell_at
 from components.tables import CANDLES, MARKET, QUARANTINE
 
 BAR = ["symbol", "ts"]
@@ -43,12 +45,24 @@ class Counts:
     rebuilt: list[str] = field(default_factory=list)
 
 
-class Recorder:
-    """Stores micro-batches; ``stream`` is the state behind all that was stored at the start."""
+class Superseded(Exception):
+    """A query that was stopped hands over another micro-batch: its successor will, again."""
 
-    def __init__(self, stream: Stream, sender: Producer, topics: Topics, driver_topic: str) -> None:
-        self._stream, self._begun = stream, stream.known
-        self._sender, self._topics, self._driver_topic = sender, topics, driver_topic
+
+class Recorder:
+    """Stores micro-batches; ``stream`` is the state behind all that was stored at the start.
+
+    ``topics`` are the stream's, and the driver's own; ``trouble`` is what a micro-batch failed of,
+    which Spark tells in its own words.
+    """
+
+    def __init__(
+        self, stream: Stream, sender: Producer, topics: tuple[Topics, str], hearers: Hearers
+    ) -> None:
+        self._stream, self._begun, self._hearers = stream, stream.known, hearers
+        self._guard, self._turn = threading.Lock(), 0
+        self.trouble: TremorError | None = None
+        self._sender, (self._topics, self._driver_topic) = sender, topics
         self._screen = Screen(stream.parts, stream.judge.symbols)
         self._members = pd.Index(stream.judge.symbols)
         # Up to which bar each calendar is judged.
@@ -64,9 +78,29 @@ class Recorder:
     def _names(self) -> tuple[str, ...]:
         return tuple(self._stream.judge.members)
 
-    def __call__(self, batch: DataFrame, number: int) -> None:  # noqa: ARG002 - as Spark calls it
-        """Store one micro-batch."""
-        self.take(utc(batch.toPandas()))
+    def turn(self, ensemble: Ensemble | None = None) -> Callable[[DataFrame, int], None]:
+        """Wait for the micro-batch in hand, and take those of one query alone from now on.
+
+        ``ensemble`` judges from now on.
+        """
+        with self._guard:
+            self._turn += 1
+            own = self._turn
+            if ensemble is not None:
+                self._stream.ensemble = ensemble
+
+        def each(batch: DataFrame, _number: int) -> None:
+            rows = utc(batch.toPandas())
+            with self._guard:
+                if own != self._turn:
+                    raise Superseded
+                try:
+                    self.take(rows)
+                except TremorError as error:
+                    self.trouble = error
+                    raise
+
+        return each
 
     def take(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Store the rows of one micro-batch, in the columns FOUND; give the verdicts."""
@@ -86,7 +120,7 @@ class Recorder:
             self._newest = max(self._newest, candles["ts"].max())
         self._stream.known = max(self._stream.known, rows["known_at"].max())
         with self._parts.warehouse.transaction():
-            verdicts = self._store(judged, extended)
+            stored = self._store(judged, extended)
             self._move(judged)
             again = {*outrun, *self._store_late(late)}
             self._look_at(doubtful)
@@ -94,9 +128,12 @@ class Recorder:
                 self._rebuild(tuple(sorted(again)))
             self._set_aside(refused)
             self._sender.flush()
-        if len(verdicts):
+        self._hearers.came(len(candles), len(refused), len(late))
+        verdicts = judged if stored is None else stored[1].verdicts
+        if stored is not None:
             self._sender.send(self._topics.verdicts, encode_verdicts(verdicts))
             self._sender.flush()
+            self._hearers.stored(*stored)
         self._tell(judged, is_whole=bool(again))
         return verdicts
 
@@ -106,9 +143,9 @@ class Recorder:
         when = judged.groupby("ts")["known_at"].max().cummax()
         news = when[when.index.isin(judged.loc[odd, "ts"])].drop_duplicates()
         for instant in news:
-            tell_at(self._parts, instant, is_whole=False)
+            self._hearers.teller.ask(instant)
         if is_whole:
-            tell_at(self._parts, self._stream.known, is_whole=True)
+            self._hearers.teller.ask(self._stream.known, is_whole=True)
 
     def _known(self, known_at: "pd.Series[pd.Timestamp]") -> "pd.Series[pd.Timestamp]":
         """What was kept at the start must be seen to have been known before what comes now."""
@@ -138,35 +175,34 @@ class Recorder:
     def _numbered(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows.assign(member=self._members.get_indexer(pd.Index(rows["symbol"])))
 
-    def _store(self, judged: pd.DataFrame, extended: pd.DataFrame) -> pd.DataFrame:
-        """Store bars with their market and verdicts; give the verdicts."""
+    def _store(
+        self, judged: pd.DataFrame, extended: pd.DataFrame
+    ) -> tuple[pd.DataFrame, Rows] | None:
+        """Store bars with their market and verdicts; give the candles and the rows."""
         self._store_candles(extended)
         if not len(judged):
-            return judged
+            return None
+        judged = judged.sort_values(BAR, kind="stable", ignore_index=True)
         when = judged.groupby("ts")["known_at"].max().cummax()
-        self._store_candles(judged.assign(hours=self._screen.hours(self._numbered(judged))))
-        bars = {**dict.fromkeys(["interval"], self._parts.watch.interval)}
-        rows = judged.drop(columns="known_at").assign(**bars, known_at=judged["ts"].map(when))
-        moves = rows.dropna(subset=["market_return"]).drop_duplicates(["watch_list", "ts"])
-        names = ["watch_list", "interval", "ts", "known_at"]
-        moves = moves[[*names, *OF_MARKET]].rename(columns=OF_MARKET)
+        hours = self._screen.hours(self._numbered(judged))
+        candles = self._store_candles(judged.assign(hours=hours))
+        moves, found = tables_of(
+            judged, when, self._parts.watch.interval, self._parts.ensemble.name
+        )
         if len(moves):
             self._parts.warehouse.upsert(MARKET, moves)
-        named = [*BAR, "interval", "known_at"]
-        verdicts = rows[[*named, *VERDICT]].assign(judge=self._parts.ensemble.name)
-        whole = [name for name, kind in VERDICT.items() if kind == "long"]
-        verdicts = verdicts.astype(dict.fromkeys(whole, "int64"))
-        channels = rows[[*named, *VECTOR]].dropna(subset=list(VECTOR), how="all")
-        scores, contributions = _beside(rows)
-        self.counts.judged += len(verdicts)
-        self.counts.new += record_rows(self._parts, Rows(verdicts, scores, channels, contributions))
-        return verdicts
+        self.counts.judged += len(found.verdicts)
+        self.counts.new += record_rows(self._parts, found)
+        return candles, found
 
-    def _store_candles(self, rows: pd.DataFrame) -> None:
-        if len(rows):
-            columns = [*BAR, *NUMBERS, "hours", "known_at"]
-            said = {"interval": self._parts.watch.interval, "source": self._parts.source.name}
-            self._parts.warehouse.upsert(CANDLES, rows[columns].assign(**said))
+    def _store_candles(self, rows: pd.DataFrame) -> pd.DataFrame:
+        if not len(rows):
+            return rows
+        columns = [*BAR, *NUMBERS, "hours", "known_at"]
+        said = {"interval": self._parts.watch.interval, "source": self._parts.source.name}
+        candles = rows[columns].assign(**said)
+        self._parts.warehouse.upsert(CANDLES, candles)
+        return candles
 
     def _move(self, judged: pd.DataFrame) -> None:
         for name, ts in judged.groupby("watch_list")["ts"].max().items():
@@ -209,14 +245,3 @@ class Recorder:
         if letters:
             said = [(b"", letter.encode()) for letter in letters]
             self._sender.send(self._topics.dead_letters, said)
-
-
-def _beside(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The scores and contributions of the unusual bars as rows of their tables."""
-    tables: tuple[list[Any], list[Any]] = ([], [])
-    named = [*BAR, "interval", "known_at"]
-    unusual = rows[rows["beside"].notna()]
-    for bar, text in zip(unusual[named].to_dict("records"), unusual["beside"], strict=True):
-        for table, own in zip(tables, json.loads(text), strict=True):
-            table += [{**bar, **row} for row in own]
-    return pd.DataFrame(tables[0]), pd.DataFrame(tables[1])

@@ -13,6 +13,7 @@ from components.spark_job.columns import ARRIVED, FOUND, JUDGED, MESSAGE, ORDERE
 from components.spark_job.judge_stage import JudgeStage
 from components.spark_job.market_stage import MarketStage
 from components.spark_job.processors import JudgeProcessor, MarketProcessor, Reader
+from components.spark_job.sent_state import layout_of
 from components.spark_job.start_state import Begun
 
 
@@ -55,8 +56,8 @@ def arrivals(spark: SparkSession, job: Job) -> DataFrame:
         job.topics[1],
         job.market.judge.interval,
         {s: job.market.judge.calendars.of(s) for s in job.market.judge.symbols},
+        layout_of(job.market.judge.ensemble.start(1)),
     )
-
     messages = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", job.servers)

@@ -1,6 +1,8 @@
 """The job: the stores opened, the query started, until it is stopped."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,11 +11,15 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from components.broker import Access, Producer, Topics, make_topics
+from components.metrics import Metrics
+from components.parameters import Parameters
 from components.spark_job.driver import Recorder
+from components.spark_job.hearers import Hearers, opened_hearers
 from components.spark_job.judge_stage import JudgeStage
 from components.spark_job.market_stage import MarketStage
 from components.spark_job.query import Job, start
 from components.spark_job.start_state import Begun, begun_of
+from components.steps.live import Shown
 from components.steps.parts import Parts
 from components.steps.stream import Stream
 from components.steps.stream_start import begin, newest_known
@@ -37,19 +43,28 @@ class Work:
     stream: Stream
     access: Access
     topics: Topics
+    sender: Producer
+    hearers: Hearers
     n_partitions: int = 4
     is_idle: bool = False
     at_once: int = 50_000
     recorder: Recorder = field(init=False)
+    _query: StreamingQuery | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Make the topics, and whatever is sent to them."""
+        """Make the topics."""
         make_topics(self.access, [*self.topics, self._driver_topic], self.n_partitions)
-        sender = Producer(self.access)
-        self.recorder = Recorder(self.stream, sender, self.topics, self._driver_topic)
+        self.recorder = Recorder(
+            self.stream, self.sender, (self.topics, self._driver_topic), self.hearers
+        )
 
-    def start(self) -> StreamingQuery:
-        """Go on behind the checkpoint, or else behind all that is stored."""
+    def start(self, parameters: Parameters | None = None) -> StreamingQuery:
+        """Go on behind the checkpoint, or else behind all that is stored.
+
+        A query that is at work ends first; ``parameters`` judge from then on.
+        """
+        self.stop(parameters)
+        each = self.recorder.turn()
         judge = self.stream.judge
         # The state lies by shard: the number hangs on nothing that changes between two starts.
         n_shards = max(LEAST_SHARDS, -(-len(judge.symbols) // OF_SHARD))
@@ -66,25 +81,48 @@ class Work:
             options=_signed_in(self.access),
         )
         begun = begun_of(self.stream, n_shards) if is_new else Begun()
-        return start(self.spark, job, begun, self.recorder)
+        self._query = start(self.spark, job, begun, each)
+        return self._query
+
+    def stop(self, parameters: Parameters | None = None) -> None:
+        """End the query behind the micro-batch in hand; ``parameters`` judge from then on."""
+        ensemble = self.stream.ensemble
+        self.recorder.turn(
+            ensemble if parameters is None else replace(ensemble, parameters=parameters)
+        )
+        if self._query is not None:
+            self._query.stop()
 
     @property
     def _driver_topic(self) -> str:
         return f"{self.topics.candles}-driver"
 
 
+@contextmanager
 def begun_work(
     spark: SparkSession,
     parts: Parts,
     access: Access,
     topics: Topics,
     lateness: pd.Timedelta,
+    *,
+    metrics: Metrics | None = None,
+    shown: Shown = lambda _rows: None,
     **others: Any,
-) -> Work:
-    """Judge what is stored and was not judged, as a batch does; the query goes on from there."""
-    return Work(
-        spark, begin(parts, newest_known(parts) or EPOCH, lateness), access, topics, **others
-    )
+) -> Iterator[Work]:
+    """Judge what is stored and was not judged, as a batch does; the query goes on from there.
+
+    At the end the query is stopped, and what waits is told.
+    """
+    stream = begin(parts, newest_known(parts) or EPOCH, lateness)
+    with Producer(access) as sender, opened_hearers(parts, metrics or Metrics(), shown) as hearers:
+        work = Work(spark, stream, access, topics, sender, hearers, **others)
+        # What a job that was killed had judged and not told.
+        hearers.teller.ask(stream.known)
+        try:
+            yield work
+        finally:
+            work.stop()
 
 
 def _checkpoint(parts: Parts) -> str:
