@@ -9,7 +9,7 @@ from components.feeds import Candle
 from components.tables import MARKET, VERDICTS
 from tests.binance_stand_in import BinanceStandIn, minutes
 from tests.minute_worlds import of_binance
-from tests.socket_stand_in import Cut, Do, Say, SocketStandIn
+from tests.socket_stand_in import Cut, Say, SocketStandIn
 from tests.streams_made import MINUTE, NAMES, batch, coins, same
 from tests.terminal import begin, discreet, end, environment
 from tests.venue_made import kline, unclosed
@@ -48,8 +48,8 @@ def wait_for(process, is_so):
     assert is_so(), process.poll()
 
 
-def test_a_live_session_refills_judges_survives_a_cut_and_ends_when_told(make_world):
-    """All bars are there, those of the cut too, and judged as a batch judges them."""
+def test_a_live_session_begins_behind_history_judges_survives_a_cut_and_ends_when_told(make_world):
+    """All bars are there, from both sides of the cut, and judged as a batch judges them."""
     last = pd.Timestamp.now("UTC").floor("min") - 2 * MINUTE
     frames, world, other = market(last), make_world(), make_world()
     shown = last - 5 * MINUTE
@@ -58,8 +58,9 @@ def test_a_live_session_refills_judges_survives_a_cut_and_ends_when_told(make_wo
             *told(frames, shown + MINUTE),
             *told(frames, shown + 2 * MINUTE),
             Say("{ not json"),
-            Do(lambda: venue.have(until(frames, shown + 3 * MINUTE))),
             Cut(),
+            *told(frames, shown + 3 * MINUTE),
+            Say(b"\xff\xfe"),
             *told(frames, shown + 4 * MINUTE),
             *told(frames, last),
         ]
