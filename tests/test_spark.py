@@ -19,7 +19,7 @@ from components.spark_job.run import begun_work
 from components.spark_job.session import open_session
 from components.steps.judging import judge_all
 from components.steps.telling import tell_at
-from components.tables import CANDLES, CHANNELS, MARKET, SCORES, VERDICTS
+from components.tables import CHANNELS, MARKET, SCORES, VERDICTS
 from components.wiring import open_parts
 from tests.kafka_server import broker_server, connector
 from tests.streams_made import CRASH, FALL, MINUTE, NAMES, SETTINGS, known, latest, market, put
@@ -70,13 +70,12 @@ def wait_for(query, recorder, n, seconds=400, what="judged"):
 
 @pytest.fixture
 def make_batch(make_world):
-    """Make a world whose batch judged, at once, the candles that a stream has stored."""
+    """Make a world whose batch judges and tells, at once, the candles that a stream was given."""
 
-    def make(world):
+    def make(world, candles):
         other = make_world()
         other.settings = world.settings
         as_of = pd.Timestamp.now("UTC").ceil("s")
-        candles = latest(world, CANDLES).drop(columns=["interval", "source", "hours"])
         with open_parts(other.read_settings(), as_of) as parts:
             put(parts, known(candles))
             judge_all(parts, as_of)
@@ -114,7 +113,7 @@ def test_the_stream_on_spark_gives_the_verdicts_of_the_batch(spark, kafka, make_
         wait_for(query, work.recorder, len(mixed))
         said = work.hearers.metrics.text()
         assert (work.recorder.counts.refused, work.recorder.counts.late) == (6, 0)
-    judged = make_batch(world)
+    judged = make_batch(world, mixed)
     rows = is_same(world, judged, VERDICTS)
     assert len(rows) == len(mixed)
     # The world is not empty: the fall of one, and the crash of all.
@@ -151,10 +150,16 @@ def at_work(world, spark, access, topics):
         yield work
 
 
-def closing(candles):
+def closing_of(last):
     """A candle so much later that nothing is waited for any more; it waits itself."""
-    last = candles[candles["symbol"] == NAMES[0]].tail(1)
-    return last.assign(ts=candles["ts"].max() + 3 * MINUTE)
+    later = {name: last[name] + 3 * MINUTE for name in ("ts", "known_at") if name in last}
+    return last.assign(**later)
+
+
+def closing(candles):
+    """The one that closes made candles."""
+    at = (candles["symbol"] == NAMES[0]) & (candles["ts"] == candles["ts"].max())
+    return closing_of(candles[at])
 
 
 def batch_finds_nothing_new(world):
@@ -187,7 +192,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(kafka, make_world, make_ba
     driver.wait(60)
     rows = world.query("select symbol, ts, count(*) as n from verdicts group by 1, 2")
     assert set(rows["n"]) == {1}
-    judged = make_batch(world)
+    judged = make_batch(world, candles)
     rows = is_same(world, judged, VERDICTS)
     assert (rows["verdict"] == "anomaly").sum() > 10
     is_same(world, judged, MARKET)
