@@ -75,9 +75,9 @@ def make_batch(make_world):
     def make(world, candles):
         other = make_world()
         other.settings = world.settings
-        as_of = pd.Timestamp.now("UTC").ceil("s")
+        as_of = candles["known_at"].max()
         with open_parts(other.read_settings(), as_of) as parts:
-            put(parts, known(candles))
+            put(parts, candles)
             judge_all(parts, as_of)
             tell_at(parts, as_of, is_whole=False)
         return other
@@ -94,7 +94,8 @@ def test_the_stream_on_spark_gives_the_verdicts_of_the_batch(spark, kafka, make_
     world.settings = WATCHED
     access, topics = Access(kafka.servers), Topics.under("one")
     make_topics(access, topics, 2)
-    every = market()
+    # Told is what is known of the last days: each candle says that it was known as it closed.
+    every = known(market())
     random = np.random.default_rng(1)
     came = every["ts"] + pd.to_timedelta(random.integers(0, 60, len(every)), unit="s")
     mixed = every.loc[came.sort_values().index]
@@ -111,8 +112,8 @@ def test_the_stream_on_spark_gives_the_verdicts_of_the_batch(spark, kafka, make_
         produce(access, topics.candles, mixed.iloc[:40])
         produce(access, topics.candles, closing(every))
         wait_for(query, work.recorder, len(mixed))
-        said = work.hearers.metrics.text()
-        assert (work.recorder.counts.refused, work.recorder.counts.late) == (6, 0)
+    assert (work.recorder.counts.refused, work.recorder.counts.late) == (6, 0)
+    said = work.hearers.metrics.text()
     judged = make_batch(world, mixed)
     rows = is_same(world, judged, VERDICTS)
     assert len(rows) == len(mixed)
@@ -135,7 +136,7 @@ def test_the_stream_on_spark_gives_the_verdicts_of_the_batch(spark, kafka, make_
         produce(access, topics.candles, late)
         query = work.start()
         wait_for(query, work.recorder, 1, what="late")
-        assert work.recorder.counts.rebuilt == [NAMES[1]]
+    assert work.recorder.counts.rebuilt == [NAMES[1]]
     assert batch_finds_nothing_new(world) == (len(every), 0)
 
 
@@ -177,7 +178,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(kafka, make_world, make_ba
     world.settings = {**WATCHED, "detectors": "market,volatility_zscore"}
     access, topics = Access(kafka.servers), Topics.under("two")
     make_topics(access, topics, 2)
-    candles = market().sort_values("ts", kind="stable")
+    candles = known(market())
     produce(access, topics.candles, candles.iloc[:6000])
     driver = submitted(world, kafka)
     judged_by(world, 5900, driver)
