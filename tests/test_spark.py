@@ -19,7 +19,7 @@ from components.spark_job.run import begun_work
 from components.spark_job.session import open_session
 from components.steps.judging import judge_all
 from components.steps.telling import tell_at
-from components.tables import CANDLES, CHANNELS, MARKET, SCORES, VERDICTS
+from components.tables import CHANNELS, MARKET, SCORES, VERDICTS
 from components.wiring import open_parts
 from tests.kafka_server import broker_server, connector
 from tests.streams_made import CRASH, FALL, MINUTE, NAMES, SETTINGS, known, latest, market, put
@@ -70,15 +70,14 @@ def wait_for(query, recorder, n, seconds=400, what="judged"):
 
 @pytest.fixture
 def make_batch(make_world):
-    """Make a world whose batch judged, at once, the candles that a stream has stored."""
+    """Make a world whose batch judges and tells, at once, the candles that a stream was given."""
 
-    def make(world):
+    def make(world, candles):
         other = make_world()
         other.settings = world.settings
-        as_of = pd.Timestamp.now("UTC").ceil("s")
-        candles = latest(world, CANDLES).drop(columns=["interval", "source", "hours"])
+        as_of = candles["known_at"].max()
         with open_parts(other.read_settings(), as_of) as parts:
-            put(parts, known(candles))
+            put(parts, candles)
             judge_all(parts, as_of)
             tell_at(parts, as_of, is_whole=False)
         return other
@@ -95,7 +94,8 @@ def test_the_stream_on_spark_gives_the_verdicts_of_the_batch(spark, kafka, make_
     world.settings = WATCHED
     access, topics = Access(kafka.servers), Topics.under("one")
     make_topics(access, topics, 2)
-    every = market()
+    # Told is what is known of the last days: each candle says that it was known as it closed.
+    every = known(market())
     random = np.random.default_rng(1)
     came = every["ts"] + pd.to_timedelta(random.integers(0, 60, len(every)), unit="s")
     mixed = every.loc[came.sort_values().index]
@@ -112,9 +112,9 @@ def test_the_stream_on_spark_gives_the_verdicts_of_the_batch(spark, kafka, make_
         produce(access, topics.candles, mixed.iloc[:40])
         produce(access, topics.candles, closing(every))
         wait_for(query, work.recorder, len(mixed))
-        said = work.hearers.metrics.text()
-        assert (work.recorder.counts.refused, work.recorder.counts.late) == (6, 0)
-    judged = make_batch(world)
+    assert (work.recorder.counts.refused, work.recorder.counts.late) == (6, 0)
+    said = work.hearers.metrics.text()
+    judged = make_batch(world, mixed)
     rows = is_same(world, judged, VERDICTS)
     assert len(rows) == len(mixed)
     # The world is not empty: the fall of one, and the crash of all.
@@ -136,7 +136,7 @@ def test_the_stream_on_spark_gives_the_verdicts_of_the_batch(spark, kafka, make_
         produce(access, topics.candles, late)
         query = work.start()
         wait_for(query, work.recorder, 1, what="late")
-        assert work.recorder.counts.rebuilt == [NAMES[1]]
+    assert work.recorder.counts.rebuilt == [NAMES[1]]
     assert batch_finds_nothing_new(world) == (len(every), 0)
 
 
@@ -151,10 +151,16 @@ def at_work(world, spark, access, topics):
         yield work
 
 
-def closing(candles):
+def closing_of(last):
     """A candle so much later that nothing is waited for any more; it waits itself."""
-    last = candles[candles["symbol"] == NAMES[0]].tail(1)
-    return last.assign(ts=candles["ts"].max() + 3 * MINUTE)
+    later = {name: last[name] + 3 * MINUTE for name in ("ts", "known_at") if name in last}
+    return last.assign(**later)
+
+
+def closing(candles):
+    """The one that closes made candles."""
+    at = (candles["symbol"] == NAMES[0]) & (candles["ts"] == candles["ts"].max())
+    return closing_of(candles[at])
 
 
 def batch_finds_nothing_new(world):
@@ -172,7 +178,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(kafka, make_world, make_ba
     world.settings = {**WATCHED, "detectors": "market,volatility_zscore"}
     access, topics = Access(kafka.servers), Topics.under("two")
     make_topics(access, topics, 2)
-    candles = market().sort_values("ts", kind="stable")
+    candles = known(market())
     produce(access, topics.candles, candles.iloc[:6000])
     driver = submitted(world, kafka)
     judged_by(world, 5900, driver)
@@ -187,7 +193,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(kafka, make_world, make_ba
     driver.wait(60)
     rows = world.query("select symbol, ts, count(*) as n from verdicts group by 1, 2")
     assert set(rows["n"]) == {1}
-    judged = make_batch(world)
+    judged = make_batch(world, candles)
     rows = is_same(world, judged, VERDICTS)
     assert (rows["verdict"] == "anomaly").sum() > 10
     is_same(world, judged, MARKET)

@@ -11,7 +11,7 @@ from components import logs
 from components.broker import Access, Topics
 from components.entrypoints.exits import exit_code
 from components.entrypoints.stream_command import stream_settings
-from components.entrypoints.streaming import PRESENT, stopped_by_signals, until_stopped
+from components.entrypoints.streaming import PRESENT, Stop, stopped_by_signals, until_stopped
 from components.live_cache import LiveCache
 from components.metrics import Metrics
 from components.settings import Settings
@@ -48,9 +48,10 @@ def _worked(
     settings: Settings,
     spark: "SparkSession",
     metrics: Metrics,
-    events: tuple[threading.Event, threading.Event],
+    events: tuple[Stop, threading.Event],
 ) -> None:
     stop, is_open = events
+    stop.is_at_work = False
     access, topics = Access.of(**settings.fields()), Topics.under(settings.kafka_prefix)
     lateness = pd.Timedelta(seconds=settings.stream_lateness_s)
     given: dict[str, Any] = {"n_partitions": settings.kafka_partitions, "metrics": metrics}
@@ -63,8 +64,9 @@ def _worked(
             _until(work, watched, stop)
 
 
-def _until(work: Work, watched: Watched, stop: threading.Event) -> None:
+def _until(work: Work, watched: Watched, stop: Stop) -> None:
     """Wait; a micro-batch in hand that is broken off is done again by the next start."""
+    stop.is_at_work = True
     query, looked_at = work.start(), pd.Timestamp.now("UTC")
     while not stop.is_set():
         if _has_ended(query, work):

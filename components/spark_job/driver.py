@@ -127,15 +127,14 @@ class Recorder:
             if again:
                 self._rebuild(tuple(sorted(again)))
             self._set_aside(refused)
+            if stored is not None:
+                self._sender.send(self._topics.verdicts, encode_verdicts(stored[1].verdicts))
             self._sender.flush()
         self._hearers.came(len(candles), len(refused), len(late))
-        verdicts = judged if stored is None else stored[1].verdicts
         if stored is not None:
-            self._sender.send(self._topics.verdicts, encode_verdicts(verdicts))
-            self._sender.flush()
             self._hearers.stored(*stored)
         self._tell(judged, is_whole=bool(again))
-        return verdicts
+        return judged if stored is None else stored[1].verdicts
 
     def _tell(self, judged: pd.DataFrame, *, is_whole: bool) -> None:
         """Tell what was unusual; a micro-batch that is repeated tells nothing twice."""
