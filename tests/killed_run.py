@@ -26,7 +26,7 @@ from components.steps import gather
 from components.steps.runner import Runner
 from components.warehouse import Warehouse, copying
 from components.warehouse.connection import Connection
-from components.wiring import open_parts
+from components.wiring import open_parts, stream_of
 from tests.worlds import World
 
 # So few instruments a batch, that a run has several.
@@ -270,8 +270,9 @@ def until_free(url):
     with Warehouse(url) as warehouse:
         for _ in range(400):
             try:
-                with warehouse.run_lock():
-                    return
+                with warehouse.run_lock(), warehouse.run_lock(stream_of("1d")):
+                    with warehouse.run_lock(stream_of("1m")):
+                        return
             except AnotherRunAtWork:
                 time.sleep(0.05)
     raise TimeoutError("the lock outlived its process")

@@ -288,6 +288,7 @@ def test_a_replay_gives_each_stored_bar_once_in_order_of_its_close(n_bars):
     arrived = list(feed.arrivals(threading.Event()))
     came = pd.concat([each.candles for each in arrived], ignore_index=True)
     expected = rows.sort_values(["ts", "symbol"], ignore_index=True)[COLUMNS]
+    assert (came.pop("known_at") == came["ts"] + MINUTE).all()
     pd.testing.assert_frame_equal(came, expected, check_dtype=False)
     assert [each.number for each in arrived] == list(range(len(arrived)))
     edges = [(a.candles["ts"].max(), b.candles["ts"].min()) for a, b in itertools.pairwise(arrived)]

@@ -409,7 +409,9 @@ def test_every_scale_free_feature_can_be_trained_on(candles, name):
     assert known[:, -1].all()
     judge = trained(recipe("kmeans", (name, "return")), panel)
     assert isinstance(judge, Trained)
-    assert len(np.unique(panel.x[..., 0][known])) > 1000 or name == "gap_vector"
+    # The reach of a window that slides stays what it is for some bars.
+    least = {"gap_vector": 0, "macro_reach": 500}.get(name, 1000)
+    assert len(np.unique(panel.x[..., 0][known])) > least
 
 
 @pytest.mark.parametrize(

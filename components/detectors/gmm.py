@@ -189,6 +189,10 @@ class Mixture:
 
     def score(self, panel: Array) -> Array:
         """Negative log-likelihoods, in units of ln."""
+        k, d = len(self.constants), panel.shape[2]
+        # Compiled code looks at no bounds.
+        if self.means.shape != (k, d) or self.factors.shape != (k, d, d):
+            raise ValueError("components of other features")
         scores = np.empty(panel.shape[:2])
         means, factors, constants = map(
             np.ascontiguousarray, (self.means, self.factors, self.constants)

@@ -113,6 +113,9 @@ class Centroids:
 
     def score(self, panel: Array) -> Array:
         """Distances, in units of the features."""
+        # Compiled code looks at no bounds.
+        if self.centroids.ndim != 2 or panel.shape[2] != self.centroids.shape[1]:
+            raise ValueError("centroids of other features")
         scores = np.empty(panel.shape[:2])
         _score(np.ascontiguousarray(panel), np.ascontiguousarray(self.centroids), scores)
         return scores
