@@ -137,9 +137,9 @@ def half_copied(table):
             return piece
 
     def noting(upsert):
-        def called(self, into, frame):
+        def called(self, into, frame, **said):
             wanted[:] = ["begin"] if into.name == table else []
-            return upsert(self, into, frame)
+            return upsert(self, into, frame, **said)
 
         return called
 
@@ -152,10 +152,10 @@ def committed(table, n=1, *, after=False):
     written, times = [], count(1)
 
     def noting(upsert):
-        def called(self, into, frame):
+        def called(self, into, frame, **said):
             # Noted before: the commit is inside, unless the caller holds a transaction.
             written.append(into.name)
-            return upsert(self, into, frame)
+            return upsert(self, into, frame, **said)
 
         return called
 
@@ -270,9 +270,12 @@ def until_free(url):
     with Warehouse(url) as warehouse:
         for _ in range(400):
             try:
-                with warehouse.run_lock(), warehouse.run_lock(stream_of("1d")):
-                    with warehouse.run_lock(stream_of("1m")):
-                        return
+                with (
+                    warehouse.run_lock(stream_of("1m")),
+                    warehouse.run_lock(stream_of("1d")),
+                    warehouse.run_lock(),
+                ):
+                    return
             except AnotherRunAtWork:
                 time.sleep(0.05)
     raise TimeoutError("the lock outlived its process")
