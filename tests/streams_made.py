@@ -11,6 +11,8 @@ from components.steps.stream_late import take_late
 from components.steps.stream_start import begin
 from components.tables import CANDLES
 from components.wiring import open_parts
+from tests.terminal import hurry, run_sql
+from tests.worlds import World
 
 MINUTE = pd.Timedelta(minutes=1)
 LATENESS = 2 * MINUTE
@@ -105,6 +107,22 @@ def coins(world, **settings):
     """Let a world watch the six coins by the minute."""
     world.settings = {**SETTINGS, **settings}
     return world
+
+
+def worlds(postgres_server, tmp_path_factory, name):
+    """What makes worlds of six coins, each with a database of its own, for tests of a module."""
+    hurry(postgres_server)
+    made = iter(range(100))
+
+    def make(**settings):
+        database = f"{name}_{next(made)}"
+        run_sql(postgres_server, f"create database {database}")
+        url = postgres_server.replace("/postgres?", f"/{database}?")
+        world = World(tmp_path_factory.mktemp(name), url)
+        world.files.mkdir()
+        return coins(world, **settings)
+
+    return make
 
 
 @contextmanager

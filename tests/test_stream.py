@@ -23,7 +23,6 @@ from tests.streams_made import (
     arrivals,
     at_work,
     batch,
-    coins,
     disordered,
     known,
     latest,
@@ -31,9 +30,8 @@ from tests.streams_made import (
     put,
     same,
     streamed,
+    worlds,
 )
-from tests.terminal import hurry, run_sql
-from tests.worlds import World
 
 HOUR = 60 * MINUTE
 
@@ -41,18 +39,7 @@ HOUR = 60 * MINUTE
 @pytest.fixture(scope="module")
 def make_coins(postgres_server, tmp_path_factory):
     """Make a world of six coins, for all tests of the module."""
-    hurry(postgres_server)
-    made = iter(range(100))
-
-    def make(**settings):
-        name = f"stream_{next(made)}"
-        run_sql(postgres_server, f"create database {name}")
-        url = postgres_server.replace("/postgres?", f"/{name}?")
-        world = World(tmp_path_factory.mktemp("stream"), url)
-        world.files.mkdir()
-        return coins(world, **settings)
-
-    return make
+    return worlds(postgres_server, tmp_path_factory, "stream")
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from tests.streams_made import (
     arrivals,
     at_work,
     batch,
-    coins,
     disordered,
     known,
     latest,
@@ -29,26 +28,15 @@ from tests.streams_made import (
     put,
     same,
     streamed,
+    worlds,
 )
-from tests.terminal import hurry, run_sql
-from tests.worlds import World
+from tests.terminal import run_sql
 
 
 @pytest.fixture(scope="module")
 def make_coins(postgres_server, tmp_path_factory):
     """Make a world of six coins, for all tests of the module."""
-    hurry(postgres_server)
-    made = iter(range(100))
-
-    def make(**settings):
-        name = f"begun_{next(made)}"
-        run_sql(postgres_server, f"create database {name}")
-        url = postgres_server.replace("/postgres?", f"/{name}?")
-        world = World(tmp_path_factory.mktemp("begun"), url)
-        world.files.mkdir()
-        return coins(world, **settings)
-
-    return make
+    return worlds(postgres_server, tmp_path_factory, "begun")
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,15 @@ import signal
 import time
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
 
 import pandas as pd
 import pytest
 
 from components.tables import CHANNELS, INTRADAY, MARKET, VERDICTS
 from tests.killed_run import until_free
-from tests.streams_made import FIRST, MINUTE, N_BARS, NAMES, batch, coins, known, market, same
-from tests.terminal import begin, discreet, end, environment, hurry, run_sql, tremor
-from tests.worlds import World
+from tests.streams_made import FIRST, MINUTE, N_BARS, NAMES, batch, known, market, same, worlds
+from tests.terminal import begin, discreet, end, environment, run_sql, tremor
 
 UNTIL = FIRST + N_BARS * MINUTE
 SPAN = ("--since", f"{FIRST:%Y-%m-%dT%H:%M}", "--until", f"{UNTIL:%Y-%m-%dT%H:%M}")
@@ -31,22 +31,15 @@ TOLD = {
 @pytest.fixture(scope="module")
 def make_coins(postgres_server, tmp_path_factory):
     """Make a world of six coins, whose files lie in one folder."""
-    hurry(postgres_server)
-    made, files = iter(range(100)), tmp_path_factory.mktemp("files")
+    files = tmp_path_factory.mktemp("files")
     rows = market()
     for symbol, own in rows.groupby("symbol"):
         frame = own.rename(columns=str.capitalize).assign(Date=own["ts"].dt.strftime("%F %T+00:00"))
         frame = frame[["Date", "Open", "High", "Low", "Close", "Volume"]]
         frame.to_csv(files / f"{symbol}_1m.csv", index=False)
 
-    def make(**settings):
-        name = f"command_{next(made)}"
-        run_sql(postgres_server, f"create database {name}")
-        url = postgres_server.replace("/postgres?", f"/{name}?")
-        world = World(tmp_path_factory.mktemp("command"), url)
-        return coins(world, files_root=files, alerts_per_week=20, **settings)
-
-    return make
+    make = worlds(postgres_server, tmp_path_factory, "command")
+    return partial(make, files_root=files, alerts_per_week=20)
 
 
 @pytest.fixture(scope="module")

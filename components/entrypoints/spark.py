@@ -10,9 +10,8 @@ import pandas as pd
 from components import logs
 from components.broker import Access, Topics
 from components.entrypoints.exits import exit_code
-from components.entrypoints.stream_command import stream_settings
+from components.entrypoints.stream_command import served_metrics, shown_of, stream_settings
 from components.entrypoints.streaming import PRESENT, Stop, stopped_by_signals, until_stopped
-from components.live_cache import LiveCache
 from components.metrics import Metrics
 from components.settings import Settings
 from components.spark_job.run import Work, begun_work
@@ -36,9 +35,7 @@ TROUBLE = pd.Timedelta(hours=1)
 def main() -> int:
     """Judge what comes over Kafka until it is stopped; the settings come from the environment."""
     settings = stream_settings()
-    spark, metrics = submitted_session(), Metrics()
-    if settings.metrics_port:
-        metrics.serve(settings.metrics_address, settings.metrics_port)
+    spark, metrics = submitted_session(), served_metrics(settings)
     with stopped_by_signals() as stop:
         until_stopped(lambda is_open: _worked(settings, spark, metrics, (stop, is_open)), stop)
     return 0
@@ -55,8 +52,7 @@ def _worked(
     access, topics = Access.of(**settings.fields()), Topics.under(settings.kafka_prefix)
     lateness = pd.Timedelta(seconds=settings.stream_lateness_s)
     given: dict[str, Any] = {"n_partitions": settings.kafka_partitions, "metrics": metrics}
-    if redis_url := settings.redis_url.get_secret_value():
-        given["shown"] = LiveCache(redis_url, settings.kafka_prefix).put
+    given["shown"] = shown_of(settings)
     with open_parts(settings, pd.Timestamp.now("UTC"), command="stream") as parts:
         is_open.set()
         watched = watched_parameters(settings, parts.calendars, parts.watch.symbols)

@@ -22,18 +22,15 @@ from components.sessions import length
 from components.settings import Settings, read_settings
 from components.steps.catching_up import catch_up
 from components.steps.history import candles_between
-from components.steps.parameters import Watched
+from components.steps.live import Shown
 from components.steps.parts import Parts, Progress
-from components.steps.stream_start import newest_known
-from components.wiring import channels_of, open_parts, open_scratch
+from components.steps.stream_start import EPOCH, newest_known
+from components.wiring import channels_of, open_parts, open_scratch, watched_parameters
 
 # Feeds that candles come from first; the broker hands them on.
 PLAYED = tuple(name for name in FEEDS if name != "kafka")
 
 PARTS = ("feed", "judge", "both")
-
-# Before everything.
-EPOCH = pd.Timestamp(0, tz="UTC")
 
 # Candles of the span that were known when it was really lived through.
 FOREIGN = """
@@ -116,11 +113,17 @@ def stream_settings(**overrides: Any) -> Settings:
     return read_settings(**{**overrides, "interval": "1m"})
 
 
-def streamed(settings: Settings, wanted: Wanted, progress: Progress) -> int:
-    """Stream until the feed ends or a signal comes; give the exit code."""
+def served_metrics(settings: Settings) -> Metrics:
+    """Metrics that answer Prometheus where the settings have a port."""
     metrics = Metrics()
     if settings.metrics_port:
         metrics.serve(settings.metrics_address, settings.metrics_port)
+    return metrics
+
+
+def streamed(settings: Settings, wanted: Wanted, progress: Progress) -> int:
+    """Stream until the feed ends or a signal comes; give the exit code."""
+    metrics = served_metrics(settings)
     with stopped_by_signals() as stop:
         until_stopped(
             lambda is_open: _worked(settings, wanted, metrics, (stop, is_open), progress), stop
@@ -219,16 +222,18 @@ def _given(settings: Settings, parts: Parts) -> dict[str, Any]:
 
 def outlets_of(settings: Settings, wanted: Wanted, metrics: Metrics, parts: Parts) -> Outlets:
     """What hears of the stream beside its warehouse, as the settings have it."""
-    watched = Watched(
-        settings.params_path, parts.watch.interval, parts.calendars, symbols=parts.watch.symbols
-    )
-    outlets = Outlets(metrics, parameters=watched.newest, csv=wanted.csv)
-    if redis_url := settings.redis_url.get_secret_value():
-        outlets.shown = LiveCache(redis_url, settings.kafka_prefix).put
+    watched = watched_parameters(settings, parts.calendars, parts.watch.symbols)
+    outlets = Outlets(metrics, shown_of(settings), parameters=watched.newest, csv=wanted.csv)
     if settings.kafka_servers:
         broker = Brokered.of(settings)
         outlets.verdicts, outlets.flush = broker.verdicts, broker.flush
     return outlets
+
+
+def shown_of(settings: Settings) -> Shown:
+    """Who is shown the live state beside the warehouse: Redis, where there is one."""
+    redis_url = settings.redis_url.get_secret_value()
+    return LiveCache(redis_url, settings.kafka_prefix).put if redis_url else lambda _rows: None
 
 
 def session_of(settings: Settings, parts: Parts, feed: Feed, outlets: Outlets) -> Session:

@@ -56,9 +56,6 @@ class Told:
         """Tell what is known at ``as_of``."""
         self.heard(tell_at(self.parts, as_of, is_whole=is_whole))
 
-    def close(self) -> None:
-        """Nothing waits."""
-
 
 @dataclass
 class Outlets:

@@ -103,14 +103,14 @@ FEATURES: Mapping[str, Feature] = {
         "these)",
         "log",
         90,
-        macro.MacroVolatility(),
+        macro.OverLevel("log_return", macro.SPREAD),
         needs=("log_return",),
     ),
     "macro_range": Feature(
         "ln(largest bar_range of the bar and the 59 earlier / mean bar_range before these)",
         "log",
         90,
-        macro.MacroRange(),
+        macro.OverLevel("bar_range", macro.LARGEST),
         needs=("bar_range",),
     ),
     "macro_reach": Feature(

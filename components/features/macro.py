@@ -95,9 +95,19 @@ class Level:
 
 
 @dataclass(frozen=True)
-class MacroVolatility:
-    """The standard deviation of 60 log returns against its level; NaN while stale."""
+class OverLevel:
+    """What 60 values of another feature come to, against their level; NaN while stale.
 
+    Parameters
+    ----------
+    column : str
+        The feature that is looked at.
+    what : int
+        ``SPREAD``, ``LARGEST`` or ``MEAN``.
+    """
+
+    column: str
+    what: int
     level: Level = Level()
 
     def start(self, n_series: int) -> State:
@@ -111,31 +121,9 @@ class MacroVolatility:
         channelled: Channelled,
         columns: Mapping[str, Array],
     ) -> tuple[State, Array]:
-        """Scan a panel; reads ``log_return``."""
-        live = np.where(channelled.is_stale, np.nan, columns["log_return"])
-        return self.level.run(state, live, SPREAD, LEAST_SCALE)
-
-
-@dataclass(frozen=True)
-class MacroRange:
-    """The largest bar range of 60 against the mean one before them; NaN while stale."""
-
-    level: Level = Level()
-
-    def start(self, n_series: int) -> State:
-        """The state before the first bar."""
-        return self.level.start(n_series)
-
-    def run(
-        self,
-        state: State,
-        panel: CandlePanel,  # noqa: ARG002 - as every scan
-        channelled: Channelled,
-        columns: Mapping[str, Array],
-    ) -> tuple[State, Array]:
-        """Scan a panel; reads ``bar_range``."""
-        live = np.where(channelled.is_stale, np.nan, columns["bar_range"])
-        return self.level.run(state, live, LARGEST, LEAST_SCALE)
+        """Scan a panel; reads ``column``."""
+        live = np.where(channelled.is_stale, np.nan, columns[self.column])
+        return self.level.run(state, live, self.what, LEAST_SCALE)
 
 
 @dataclass(frozen=True)

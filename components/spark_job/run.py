@@ -22,12 +22,11 @@ from components.spark_job.start_state import Begun, begun_of
 from components.steps.live import Shown
 from components.steps.parts import Parts
 from components.steps.stream import Stream
-from components.steps.stream_start import begin, newest_known
+from components.steps.stream_start import EPOCH, begin, newest_known
 
 # Instruments of a shard: as many are judged as one panel.
 OF_SHARD = 50
 
-EPOCH = pd.Timestamp(0, tz="UTC")
 LEAST_SHARDS = 4
 
 
