@@ -365,5 +365,5 @@ def test_the_feed_opens_as_the_settings_say(server):
     reading = open_feed("kafka", interval="1m", kafka_partitions=2, source="binance", **settings)
     (arrived,) = islice(reading.arrivals(threading.Event()), 1)
     assert (len(arrived.candles), arrived.number, arrived.refused) == (0, 0, ())
-    assert arrived.candles.columns.tolist() == COLUMNS
+    assert arrived.candles.columns.tolist() == [*COLUMNS, "known_at"]
     reading.close()

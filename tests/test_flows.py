@@ -67,8 +67,12 @@ class Town:
         return (self.folder / f"{name}.log").read_text()
 
     def ask(self, path, **body):
-        """Ask Prefect's own API."""
-        reply = requests.post(f"{self.api}/{path}", json=body, timeout=30)
+        """Ask Prefect's own API; while its database is busy it answers 503, to be asked again."""
+        for _ in range(100):
+            reply = requests.post(f"{self.api}/{path}", json=body, timeout=30)
+            if reply.status_code != requests.codes.unavailable:
+                break
+            time.sleep(0.3)
         reply.raise_for_status()
         return reply.json()
 

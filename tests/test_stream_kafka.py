@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+import pandas as pd
 import pytest
 from confluent_kafka import Consumer as Reading
 
@@ -50,10 +51,12 @@ class Process:
     def __init__(self, world, server, *arguments):
         self.command = [sys.executable, "main.py", "stream", *arguments]
         self.environment, self.folder = environment(world, server), world.folder
+        self.world = world
         self.start()
 
     def start(self):
         """Start it, again or for the first time."""
+        self.started_at = pd.Timestamp.now("UTC").to_pydatetime()
         with (self.folder / "said").open("ab") as said:
             self.process = subprocess.Popen(
                 self.command, cwd=ROOT, env=self.environment, stdout=said, stderr=said
@@ -65,9 +68,19 @@ class Process:
         self.process.wait()
 
     def stop(self):
-        """Ask it to end; give its exit code."""
+        """Ask it to end, once it has opened its warehouse and so hears; give its exit code."""
+        waited(self._has_opened, "it has not begun", self.folder / "said")
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
+
+    def _has_opened(self):
+        """Whether a connection other than this test's was made to its warehouse since it began."""
+        others = self.world.query(
+            "select 1 as n from pg_stat_activity where datname = current_database() "
+            "and backend_start > %(since)s and pid <> pg_backend_pid()",
+            since=self.started_at,
+        )
+        return len(others) > 0
 
 
 def put_files(world, candles):

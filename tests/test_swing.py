@@ -1,5 +1,7 @@
 """The view of swings: hours against hours, told where each minute is as its neighbours."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,7 +32,8 @@ CRASH = slice(7000, 7060)
 def reach_of(moves):
     """The feature, of log returns."""
     feature = MacroReach()
-    return feature.run(feature.start(len(moves)), None, None, {"log_return": moves})[1]
+    live = SimpleNamespace(is_stale=np.zeros(moves.shape, dtype=bool))
+    return feature.run(feature.start(len(moves)), None, live, {"log_return": moves})[1]
 
 
 def walks(n_series=6, n_bars=60_000, seed=0):

@@ -23,7 +23,7 @@ class MacroReach:
     """ln of how far apart the highest and the lowest of the last 61 closes are; -inf is NaN.
 
     The closes are those of the bar, the 59 earlier and the one before these, in one kind of
-    shares. NaN before there are so many, and where no price moved.
+    shares. NaN before there are so many, where no price moved, and while stale.
     """
 
     def start(self, n_series: int) -> State:
@@ -37,7 +37,7 @@ class MacroReach:
         self,
         state: State,
         panel: CandlePanel,  # noqa: ARG002 - as every scan
-        channelled: Channelled,  # noqa: ARG002 - as every scan
+        channelled: Channelled,
         columns: Mapping[str, Array],
     ) -> tuple[State, Array]:
         """Scan a panel; reads ``log_return``."""
@@ -45,7 +45,7 @@ class MacroReach:
         x = columns["log_return"]
         found = np.full(x.shape, np.nan)
         _reach(np.ascontiguousarray(x), after["last"], after["n"], found)
-        return after, found
+        return after, np.where(channelled.is_stale, np.nan, found)
 
 
 @dataclass(frozen=True)
