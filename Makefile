@@ -81,6 +81,7 @@ bench: .venv/.dev  ## The benchmarks; each prints ratios
 	@$(BIN)/python -m benchmarks.daily_run
 	@$(BIN)/python -m benchmarks.detection
 	@$(BIN)/python -m benchmarks.training
+	@$(BIN)/python -m benchmarks.bands
 	@$(BIN)/python -m benchmarks.start_up
 
 lock: .venv/.dev  ## Resolve the pinned versions anew

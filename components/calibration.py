@@ -190,7 +190,7 @@ def _refer(
 def _remember(past: Singles, ordered: Singles, is_ordered: bool, n: int, score: np.float32) -> None:
     place = n % len(past)
     if is_ordered:
-        _replace(ordered, min(n, len(past)), past[place], score)
+        put_sorted(ordered, min(n, len(past)), past[place], score)
     past[place] = score
 
 
@@ -219,7 +219,7 @@ def _at_least(past: Singles, score: np.float32) -> int:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _replace(ordered: Singles, held: int, old: np.float32, new: np.float32) -> None:
+def put_sorted(ordered: Singles, held: int, old: np.float32, new: np.float32) -> None:
     """Put ``new`` into the first ``held`` sorted values, in place of ``old`` when full."""
     gap = int(np.searchsorted(ordered, old)) if held == len(ordered) else held
     while gap > 0 and ordered[gap - 1] > new:

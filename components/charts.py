@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from components.reasons import parts
-from components.records import Chart
+from components.records import BandChart, Chart
 from components.words import percent, price, share, times
 
 # Okabe and Ito's colours keep apart for every kind of colour vision.
@@ -30,8 +30,16 @@ NO_METADATA = {"Software": None, "Creation Time": None}
 
 
 @lru_cache(maxsize=32)
-def finding_png(chart: Chart) -> bytes:
-    """The last bars with the judged one marked, its size among the past ones, and its two parts."""
+def finding_png(chart: Chart | BandChart) -> bytes:
+    """The last bars with the judged one marked, its size among the past ones, and its two parts.
+
+    Of a bin of measures: its band, with the bins before it.
+    """
+    if isinstance(chart, BandChart):
+        # It draws with this module's parts.
+        from components.band_charts import chart_png
+
+        return chart_png(chart)
     has_parts = math.isfinite(chart.market_part) and math.isfinite(chart.own_part)
     height = 3.35 if has_parts else 2.75
     figure = Figure(figsize=(7.6, height), dpi=DPI, facecolor="white", layout="constrained")

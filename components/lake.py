@@ -7,6 +7,7 @@ processed/candles/interval={interval}/symbol={symbol}/month={yyyy-mm}/{hash}.par
                                                          that are shorter than a day
 features/version={version}/interval={interval}/...       features: feature_files.py
 state/{fingerprint}/{stamp}.arrow, {stamp}/{part}.arrow   carried state, a cache
+payments/{data_set}/...                                  bands to look at, models of forecasters
 stream/interval={interval}/date={yyyy-mm-dd}/{hash}.parquet      what a stream judged, a log
 runs/{run}/manifest.json, runs/{run}/report.html         what a run did
 runs/probe/...                                           written by ``doctor``
@@ -277,6 +278,22 @@ class Lake:
         key = f"runs/{segment(run)}/{name}"
         self.objects.put(key, body)
         return f"{self.root}/{key}"
+
+    def put_payments(self, data_set: str, name: str, body: bytes) -> str:
+        """Keep a page, a picture or a table of a data set's bands, over the last; give where."""
+        key = f"payments/{segment(data_set)}/{name}"
+        self.objects.put(key, body)
+        return f"{self.root}/{key}"
+
+    def put_forecaster(self, data_set: str, body: bytes) -> str:
+        """Keep what a forecaster learned, once; give its name."""
+        name = f"{_sha256(body)[:16]}.npz"
+        self.objects.put_once(f"payments/{segment(data_set)}/models/{name}", body)
+        return name
+
+    def get_forecaster(self, data_set: str, name: str) -> bytes:
+        """Read ``put_forecaster`` back; ``LakeError`` when it is absent."""
+        return self.objects.get(f"payments/{segment(data_set)}/models/{segment(name)}")
 
     def probe(self) -> None:
         """Write, list and read objects, and see that what is written once stays.

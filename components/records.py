@@ -101,6 +101,25 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class BandChart:
+    """What the picture of a bin outside of its band is drawn from.
+
+    ``ts`` are the bins' starts and ``judged`` one of them; ``unit`` may be empty; ``zone`` is the
+    operator's.
+    """
+
+    ts: tuple[str, ...]
+    actual: tuple[float, ...]
+    expected: tuple[float, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    judged: str
+    unit: str
+    zone: str
+    title: str
+
+
+@dataclass(frozen=True)
 class View:
     """How one view (a detector) stood to a bar.
 
@@ -181,7 +200,7 @@ class Finding:
     n_reference: int
     market: float
     reasons: tuple[str, ...]
-    chart: Chart | None = None
+    chart: Chart | BandChart | None = None
     level: int = 0
     surprise: float = math.nan
     market_part: float = math.nan
@@ -272,6 +291,7 @@ class RunSummary:
     seconds: dict[str, float] = field(default_factory=dict)
     hashes: list[str] = field(default_factory=list)
     report: str = ""
+    pages: list[str] = field(default_factory=list)
 
 
 def run_id(command: str, interval: str, as_of: pd.Timestamp) -> str:
@@ -315,11 +335,12 @@ def _numbers(raw: dict[str, Any]) -> dict[str, Any]:
     return {k: math.nan if v is None else v for k, v in raw.items()}
 
 
-def _chart(raw: dict[str, Any]) -> Chart:
+def _chart(raw: dict[str, Any]) -> Chart | BandChart:
     series = {
         k: tuple(math.nan if x is None else x for x in v) for k, v in raw.items() if _is_row(v)
     }
-    return Chart(**{**_numbers(raw), **series})
+    kind = BandChart if "expected" in raw else Chart
+    return kind(**{**_numbers(raw), **series})
 
 
 def _is_row(value: Any) -> bool:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from components import contributions, quality_page
 from components.drift import BOUND
 from components.quality_page import Quality
-from components.records import Alert, Chart, RunSummary
+from components.records import Alert, BandChart, Chart, RunSummary
 from components.templates import fill
 from components.words import moment, number
 
@@ -229,7 +229,7 @@ def _cards(alert: Alert, pictures: Mapping[int, Markup]) -> dict[str, Any]:
     }
 
 
-def _picture(chart: Chart) -> Markup:
+def _picture(chart: Chart | BandChart) -> Markup:
     from components.charts import finding_png
 
     return _data_uri(finding_png(chart))

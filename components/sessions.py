@@ -225,6 +225,15 @@ def require_calendars(names: Iterable[str]) -> None:
             raise UnknownName("calendar", name[:40], known)
 
 
+def rests(name: str, since: pd.Timestamp, until: pd.Timestamp) -> pd.DatetimeIndex:
+    """The weekdays of [since, until), dates without a zone, that are no session of a calendar."""
+    if name == ALWAYS_OPEN:
+        return pd.DatetimeIndex([])
+    dates = _sessions(name).dates.tz_localize(None)
+    known = pd.date_range(max(since, dates[0]), min(until, dates[-1]), freq="B", inclusive="left")
+    return known[~known.isin(dates)].as_unit("us")
+
+
 @dataclass(frozen=True)
 class Calendars:
     """Which calendar an instrument follows, and what follows from it.

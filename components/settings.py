@@ -51,10 +51,19 @@ HOST_AND_PORT = r"([A-Za-z0-9._-]{1,253}|\[[0-9a-fA-F:]{2,45}\]):[0-9]{1,5}"
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
-def _interval(got: dict[str, Any]) -> str:
+def _is_of_measures(got: dict[str, Any]) -> bool:
     source = got.get("source")
-    is_of_measures = source in OF_MEASURES or (source == "files" and got.get("measures_file"))
-    return "2h" if is_of_measures else "1d"
+    return source in OF_MEASURES or bool(source == "files" and got.get("measures_file"))
+
+
+def _interval(got: dict[str, Any]) -> str:
+    return "2h" if _is_of_measures(got) else "1d"
+
+
+def _history(got: dict[str, Any]) -> float:
+    if _is_of_measures(got):
+        return 1.0
+    return 0.08 if _is_short(got) else 10.0
 
 
 def _is_short(got: dict[str, Any]) -> bool:
@@ -89,12 +98,12 @@ class Settings(BaseSettings):
         description="Length of a bar: 1m, 5m, 1h, 1d. Unset: 1d, and 2h for payment volumes.",
     )
     history_years: float = Field(
-        default_factory=lambda got: 0.08 if _is_short(got) else 10.0,
+        default_factory=_history,
         gt=0,
         le=100,
         description=(
-            "How far back a new instrument is fetched. Unset: 10, and 0.08 (a month) for bars "
-            "shorter than a day."
+            "How far back a new instrument is fetched. Unset: 10; 0.08 (a month) for bars shorter "
+            "than a day, 1 for payment volumes."
         ),
     )
     grace_hours: float = Field(
@@ -323,6 +332,30 @@ class Settings(BaseSettings):
     measures_settle_days: float = Field(
         3, ge=0, le=60, description="So long after its end a month is asked for again."
     )
+    forecaster: str = Field(
+        "champion",
+        pattern="^[a-z][a-z_]{0,40}$",
+        description=(
+            "Who makes the bands of payment volumes: a name from the registry. `champion`: the "
+            "one that `train forecasters` found best, slot_ewma before."
+        ),
+    )
+    coverage: float = Field(
+        0.99,
+        ge=0.5,
+        le=0.9999,
+        description="Share of open bins that a band holds; 0.99 of 2h bins: 0.84 alarms a week.",
+    )
+    holidays: Names = Field(
+        (),
+        description=(
+            "Days on which nobody pays: dates, and exchange calendars, `2024-12-25,XLON`. Unset: "
+            "none."
+        ),
+    )
+    payment_unit: str = Field(
+        "", max_length=12, description="What payments are counted in, `GBP`; shown beside numbers."
+    )
     athena_database: str = Field("default", description="Athena's database.")
     athena_workgroup: str = Field("primary", description="Athena's workgroup.")
     athena_output: str = Field(
@@ -342,7 +375,7 @@ class Settings(BaseSettings):
         4, ge=1, le=20, description="Tries of a fetch or a delivery before it counts as failed."
     )
 
-    @field_validator("symbols", "detectors", "alert_to", mode="before")
+    @field_validator("symbols", "detectors", "alert_to", "holidays", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, str):

@@ -91,6 +91,96 @@ MEASURES = Table(
     versioned=True,
 )
 
+# The band of a bin that closed, and where its value lay. ``expected`` is the band's middle, NaN
+# where no band is told; p the share of earlier bins missed by as much. level is 0 inside, 1 LOW
+# (within 5 times the stated rate), 2 MEDIUM (outside of the band), 3 HIGH (ten times rarer).
+# standing is one of ``opening.STATES``.
+BANDS = Table(
+    "bands",
+    {
+        "data_set": "text",
+        "series": "text",
+        "interval": "text",
+        "ts": "timestamp",
+        "ends_at": "timestamp",
+        "forecaster": "text",
+        "actual": "float",
+        "expected": "float",
+        "lower": "float",
+        "upper": "float",
+        "p": "float",
+        "level": "int",
+        "standing": "text",
+        "known_at": "timestamp",
+    },
+    ("data_set", "series", "interval", "ts", "known_at"),
+    versioned=True,
+)
+
+# The bands of the bins that come, the one under way first: ``so_far`` is what it holds already,
+# ``nowcast`` what that points to at its end.
+FORECASTS = Table(
+    "forecasts",
+    {
+        "data_set": "text",
+        "series": "text",
+        "interval": "text",
+        "ts": "timestamp",
+        "ends_at": "timestamp",
+        "forecaster": "text",
+        "expected": "float",
+        "lower": "float",
+        "upper": "float",
+        "standing": "text",
+        "so_far": "float",
+        "nowcast": "float",
+        "known_at": "timestamp",
+    },
+    ("data_set", "series", "interval", "ts"),
+)
+
+# How many of the series that were likely to have payments in a bin had none, and how unlikely
+# that is if they were independent; ``until`` is the bin's end, or how far it had come.
+SILENT = Table(
+    "silent",
+    {
+        "data_set": "text",
+        "interval": "text",
+        "ts": "timestamp",
+        "until": "timestamp",
+        "n_likely": "int",
+        "n_silent": "int",
+        "p": "float",
+        "known_at": "timestamp",
+    },
+    ("data_set", "interval", "ts", "known_at"),
+    versioned=True,
+)
+
+# How the forecasters did on rolling origins of a data set, each against the same bins:
+# ``winkler`` is the mean interval score in units of the seasonal naive's; covered is a share of
+# open bins. model names the lake's object of a fitted one; is_champion is 1 for the one that
+# judges from then on.
+TRIALS = Table(
+    "forecast_trials",
+    {
+        "data_set": "text",
+        "interval": "text",
+        "forecaster": "text",
+        "coverage": "float",
+        "n_series": "int",
+        "n_bins": "int",
+        "winkler": "float",
+        "covered": "float",
+        "alarms_a_week": "float",
+        "seconds": "float",
+        "model": "text",
+        "is_champion": "int",
+        "known_at": "timestamp",
+    },
+    ("data_set", "interval", "forecaster", "known_at"),
+)
+
 # kind is "split" (new shares per old share) or "dividend" (money per share, as traded then).
 ACTIONS = Table(
     "actions",
@@ -315,7 +405,8 @@ MARKET = Table(
     ("watch_list", "interval", "ts"),
 )
 
-# kind is "anomaly", "market" (a market-wide day), "correction" or "data"; payload is the Alert
+# kind is "anomaly", "market" (a market-wide day), "payments", "correction", "data" or "model";
+# payload is the Alert
 # record as it was made.
 ALERTS = Table(
     "alerts",
@@ -419,6 +510,10 @@ RUNS = Table(
 TABLES = (
     CANDLES,
     MEASURES,
+    BANDS,
+    FORECASTS,
+    SILENT,
+    TRIALS,
     ACTIONS,
     QUARANTINE,
     RAW_OBJECTS,

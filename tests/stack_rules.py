@@ -707,7 +707,7 @@ def alarms_are_heard(stack):
         "26 hours": hours == 26 and heartbeat["Period"] >= 3600,
         "word of the switch's end": heartbeat.get("OKActions") == [topic],
         "heartbeats of runs alone": stack.properties("Heartbeats")["FilterPattern"]
-        == '{ ($.event = "heartbeat") && ($.command = "run") }',
+        == '{ ($.event = "heartbeat") && (($.command = "run") || ($.command = "forecast")) }',
         "an alarm for each way a task ends badly": ended == rules and len(rules) == 2,
         "an alarm on dead letters": any(
             a["MetricName"] == "ApproximateNumberOfMessagesVisible"
@@ -978,6 +978,7 @@ def the_task_is_confined(stack):
     """The task is nobody, writes nowhere but to its state and /tmp, and its roles are two."""
     task = stack.properties("TaskDefinition")
     (container,) = task["ContainerDefinitions"]
+    is_paid = "TREMOR_MEASURES_QUERY" in {e["Name"] for e in container["Environment"]}
     wanted = {
         "a user that is not root": container.get("User") == "10001",
         "a root file system that is read-only": container.get("ReadonlyRootFilesystem") is True,
@@ -989,7 +990,7 @@ def the_task_is_confined(stack):
         "volumes for them": {m["SourceVolume"] for m in container["MountPoints"]}
         == {v["Name"] for v in task["Volumes"]},
         "two roles": task["TaskRoleArn"] != task["ExecutionRoleArn"],
-        "the command that exists": container["Command"] == ["run"],
+        "the command of its source": container["Command"] == ["forecast" if is_paid else "run"],
         "its log": container["LogConfiguration"]["Options"]["awslogs-group"] == f"/tremor/{NAME}",
     }
     yield from (f"the task lacks {what}" for what, holds in wanted.items() if not holds)

@@ -1,5 +1,6 @@
 """A message as subject, text, HTML and pictures; pure."""
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
@@ -18,13 +19,14 @@ MAX_NOTES = 60
 
 LONGEST_SUBJECT = 140
 
-ORDER = {"market": 0, "anomaly": 1, "correction": 2, "data": 3, "model": 4}
+ORDER = {"market": 0, "anomaly": 1, "payments": 2, "correction": 3, "data": 4, "model": 5}
 
 # These end with the trouble: nobody asks for silence about them.
 TROUBLES = ("data", "model")
 ALSO = {
     "market": "more market-wide day",
     "anomaly": "more alert",
+    "payments": "more payment alert",
     "correction": "correction",
     "data": "data trouble",
     "model": "model trouble",
@@ -59,7 +61,7 @@ def headline(message: Message) -> str:
 def date_of(message: Message) -> str:
     """The day that the message is about."""
     alerts = ordered(message)
-    if alerts and alerts[0].kind in ("market", "anomaly"):
+    if alerts and alerts[0].kind in ("market", "anomaly", "payments"):
         return moment(alerts[0].ts, alerts[0].interval)
     return moment(message.as_of)
 
@@ -178,5 +180,7 @@ def _listed(title: str, alert: Alert, found: tuple[Finding, ...]) -> list[str]:
 def _row(finding: Finding) -> str:
     move = percent(finding.move, sign=True)
     level = f"{level_word(finding.level)}, " if finding.level else ""
-    told = f"{level}{times(finding.sigmas)} times its usual move, {probability(finding.p)}"
+    is_move = math.isfinite(finding.sigmas)
+    usual = f"{times(finding.sigmas)} times its usual move, " if is_move else ""
+    told = f"{level}{usual}{probability(finding.p)}"
     return f"{clean(finding.symbol, 60):<12} {move:>8}  {told}"

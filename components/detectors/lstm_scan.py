@@ -59,19 +59,19 @@ def squared_errors(
     rebuilt = np.empty(n_features)
     for i in range(n_series):
         for t in range(n_bars):
-            _project(panel[i, t], encoder[0], encoder[2], entry[t])
+            project(panel[i, t], encoder[0], encoder[2], entry[t])
             if runs[i, t] < window:
                 continue
             hidden[:], cell[:] = 0.0, 0.0
             for s in range(t - window + 1, t + 1):
-                _project(hidden, encoder[1], entry[s], gates)
-                _step(gates, hidden, cell)
-            _project(hidden, decoder[0], decoder[2], summary)
+                project(hidden, encoder[1], entry[s], gates)
+                step_cell(gates, hidden, cell)
+            project(hidden, decoder[0], decoder[2], summary)
             hidden[:], cell[:], errors[i, t] = 0.0, 0.0, 0.0
             for s in range(t - window + 1, t + 1):
-                _project(hidden, decoder[1], summary, gates)
-                _step(gates, hidden, cell)
-                _project(hidden, out[0], out[1], rebuilt)
+                project(hidden, decoder[1], summary, gates)
+                step_cell(gates, hidden, cell)
+                project(hidden, out[0], out[1], rebuilt)
                 share = 1.0 / window + (1.0 if s == t else 0.0)
                 for j in range(n_features):
                     errors[i, t, j] += share * (panel[i, s, j] - rebuilt[j]) ** 2
@@ -79,7 +79,8 @@ def squared_errors(
 
 
 @compiled  # type: ignore[untyped-decorator, unused-ignore]
-def _project(x: Array, kernel: Array, bias: Array, result: Array) -> None:
+def project(x: Array, kernel: Array, bias: Array, result: Array) -> None:
+    """Write x times the kernel plus the bias into ``result``."""
     result[:] = bias
     for k in range(kernel.shape[0]):
         for j in range(kernel.shape[1]):
@@ -87,20 +88,20 @@ def _project(x: Array, kernel: Array, bias: Array, result: Array) -> None:
 
 
 @compiled  # type: ignore[untyped-decorator, unused-ignore]
-def _step(gates: Array, hidden: Array, cell: Array) -> None:
+def step_cell(gates: Array, hidden: Array, cell: Array) -> None:
     """One bar of an LSTM layer, in place."""
     n = len(hidden)
     for j in range(4 * n):
         # A sigmoid is a tanh of half the width; the third quarter is the new cell.
         half = 1.0 if 2 * n <= j < 3 * n else 0.5
-        gates[j] = _tanh(half * gates[j]) * half + (1.0 - half)
+        gates[j] = tanh(half * gates[j]) * half + (1.0 - half)
     for j in range(n):
         cell[j] = gates[n + j] * cell[j] + gates[j] * gates[2 * n + j]
-        hidden[j] = gates[3 * n + j] * _tanh(cell[j])
+        hidden[j] = gates[3 * n + j] * tanh(cell[j])
 
 
 @compiled  # type: ignore[untyped-decorator, unused-ignore]
-def _tanh(x: float) -> float:
+def tanh(x: float) -> float:
     """Hyperbolic tangent to 1e-6, as a ratio of polynomials.
 
     It is what JAX computed with in training (Eigen's, for 32-bit floats), and several bars' fit

@@ -400,12 +400,65 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
     return 0
 
 
+@app.command()
+def forecast(  # noqa: PLR0913 - each option of a command is an argument
+    *,
+    as_of: Annotated[
+        str | None, typer.Option(help="Judge what had closed by this instant, UTC. Default: now.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="athena, sql or files.")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Data sets, comma-separated.")] = None,
+    interval: Annotated[str | None, typer.Option(help="Length of a bin: 2h.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell nobody; print what would be told.")
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option(help="Instead: write the stored bands to this file.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="With --csv: the first day.")] = None,
+    day: Annotated[
+        Path | None,
+        typer.Option(help="Instead: one day's counts with reference columns, a CSV file."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """What the next bins of payments should bring, and which lay outside of their band.
+
+    Fetches what is new, judges closed bins, tells alarms once, and predicts a day of bins.
+    Repeating it is safe. Example: python main.py forecast --source sql
+    """
+    from components.entrypoints import forecasting
+    from components.steps.runner import Runner
+
+    settings = _settings(source=source, symbols=symbols, interval=interval)
+    if day is not None:
+        table, said = forecasting.day_tested(day, settings.coverage)
+        if as_json:
+            _show({"bins": table}, as_json)
+        else:
+            typer.echo(said)
+        return 0
+    instant = _past(_instant(as_of, "--as-of"), "--as-of")
+    if csv is not None:
+        first = None if since is None else _past(_instant(since, "--since"), "--since")
+        typer.echo(forecasting.exported(settings, instant, first, csv))
+        return 0
+    if since is not None:
+        raise SettingsError("--since goes with --csv: it is the first day that is written.")
+    summary, shown = forecasting.forecasted(settings, instant, Runner(_progress), dry=dry_run)
+    if as_json:
+        typer.echo(forecasting.as_json(shown))
+        return summary.exit_code
+    typer.echo(forecasting.in_words(shown, settings.time_zone, settings.payment_unit))
+    return _finished(summary)
+
+
 DetectorArgument = Annotated[
     str,
     typer.Argument(
         help=(
             "kmeans, gmm, isolation_forest, lstm_autoencoder, pca or mahalanobis; or parameters, "
-            "of the micro and macro views."
+            "of the micro and macro views; or forecasters, of payment volumes."
         ),
         show_default=True,
     ),
@@ -450,6 +503,8 @@ def train(  # noqa: PLR0913 - each option of a command is an argument
     """
     from components.entrypoints import training
 
+    if detector == "forecasters":
+        return _forecasters_tried(symbols, interval, as_json, features or hyper or per_symbol)
     if detector == "parameters":
         if features or per_symbol or hyper:
             raise SettingsError(
@@ -473,6 +528,22 @@ def train(  # noqa: PLR0913 - each option of a command is an argument
     with _reading(settings, "train") as parts:
         outcome = training.trained(parts, settings, wanted, detector, chosen)
     typer.echo(training.outcome_json(outcome) if as_json else training.in_words(outcome))
+    return 0
+
+
+def _forecasters_tried(
+    symbols: str | None, interval: str | None, as_json: bool, others: Any
+) -> int:
+    from components.entrypoints import forecasting
+
+    if others:
+        raise SettingsError(
+            "train forecasters takes no --features, --per-symbol or --set: leave them out."
+        )
+    settings = _settings(symbols=symbols, interval=interval)
+    found = forecasting.tried(settings, _fresh_instant(), _progress)
+    words = forecasting.trials_in_words(found, settings.coverage)
+    typer.echo(forecasting.trials_as_json(found) if as_json else words)
     return 0
 
 
@@ -745,6 +816,8 @@ def _finished(summary: "RunSummary") -> int:
     typer.echo(f"{summary.command} as of {summary.as_of:%Y-%m-%d %H:%M} UTC: {counts or 'done'}")
     if summary.report:
         typer.echo(f"report: {summary.report}")
+    for page in summary.pages:
+        typer.echo(f"bands: {page}")
     return summary.exit_code
 
 

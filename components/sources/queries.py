@@ -221,14 +221,15 @@ class QuerySource(ABC):
         return (self.query.name,)
 
     def pieces(self, request: CandleRequest) -> tuple[CandleRequest, ...]:
-        """Cut a request into the operator's months; the open one ends with its last closed bin.
+        """Cut a request into the operator's months; the open one ends at ``as_of``.
 
-        A settled month has a name: what was kept under it is never asked for again.
+        What it holds of a bin under way is for a nowcast; bins are made of closed ones alone. A
+        settled month has a name: what was kept under it is never asked for again.
         """
         zone = self.binning.zone
         closed = bins.last_closed_end(request.as_of, request.interval, zone)
-        since, until = request.since, min(request.until, closed)
-        if until <= since:
+        since, until = request.since, min(request.until, request.as_of)
+        if min(until, closed) <= since:
             return ()
         edges = bins.month_edges(since, until, zone)
         months = pairwise(edges)

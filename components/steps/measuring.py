@@ -5,6 +5,7 @@ payment on that a reply of its data set speaks about, in whatever order the mont
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -14,21 +15,46 @@ from components.records import CandleRequest, Parsed, RawReply
 from components.steps.parts import Parts
 from components.tables import MEASURES
 
-# The first bin of each series that is known.
-FIRSTS = """
-select series, min(ts) as ts from measures
-where source = %(source)s and data_set = %(data_set)s and "interval" = %(interval)s
-  and known_at <= %(as_of)s
-group by series
+# The first bin of each series from ``begin`` on, hopping along the key from one to the next:
+# what lies between, which grows by the day, is not read.
+HOP = """
+with recursive firsts (series, first) as (
+    (select series, ts from measures
+     where data_set = %(data_set)s and "interval" = %(interval)s and source = %(source)s
+       and known_at <= %(as_of)s and ts >= %(begin)s
+     order by series, ts limit 1)
+    union all
+    select n.series, n.ts from firsts f, lateral (
+        select m.series, m.ts from measures m
+        where m.data_set = %(data_set)s and m.series > f.series and m."interval" = %(interval)s
+          and m.source = %(source)s and m.known_at <= %(as_of)s and m.ts >= %(begin)s
+        order by m.series, m.ts limit 1
+    ) n
+)
 """
+
+# The first bin of each series that is known.
+FIRSTS = HOP + "select series, first as ts from firsts"  # noqa: S608 - texts of this file
 
 # How far each data set reaches, and how many bins of it are held.
 HELD = """
-select data_set, count(*) as n_bins, max(ts) as last from (
-    select distinct data_set, ts from measures
-    where source = %(source)s and "interval" = %(interval)s and data_set = any(%(symbols)s)
-      and known_at <= %(as_of)s
-) bins group by data_set
+with recursive held (data_set, ts) as (
+    select w, (
+        select m.ts from measures m
+        where m.data_set = w and m."interval" = %(interval)s and m.source = %(source)s
+          and m.known_at <= %(as_of)s
+        order by m.ts limit 1
+    ) from unnest(%(symbols)s::text[]) w
+    union all
+    select h.data_set, (
+        select m.ts from measures m
+        where m.data_set = h.data_set and m."interval" = %(interval)s
+          and m.source = %(source)s and m.known_at <= %(as_of)s and m.ts > h.ts
+        order by m.ts limit 1
+    ) from held h where h.ts is not null
+)
+select data_set, count(ts) as n_bins, max(ts) as last from held
+group by data_set having count(ts) > 0
 """
 
 HELD_SINCE = """
@@ -43,6 +69,8 @@ select symbol, since, least(until, known_at) as until from raw_objects
 where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s)
   and known_at <= %(as_of)s and until > %(since)s order by symbol, since
 """
+
+FIRST_OF_ALL = datetime(1900, 1, 1, tzinfo=UTC)
 
 # A bin from so long before shows that the data set was there when a span began.
 BEFORE = pd.Timedelta(days=10)
@@ -96,6 +124,7 @@ def _filled(
             "data_set": request.symbol,
             "interval": request.interval,
             "as_of": request.as_of.to_pydatetime(),
+            "begin": FIRST_OF_ALL,
         },
     )
     known = pd.DatetimeIndex(pd.to_datetime(rows["ts"], utc=True)).as_unit("us")

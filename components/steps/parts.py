@@ -39,6 +39,7 @@ class Watch:
     """What is watched, and with how much patience.
 
     In ``zone`` the operator's days begin; ``empty_is_zero`` where no payment is a payment of 0.
+    ``coverage`` is the share of open bins that a band holds, ``unit`` what payments are counted in.
     ``tolerance`` is how far the closes of two sources may lie apart, a fraction;
     ``second_names`` what the second calls an instrument, where it is another name.
     """
@@ -54,6 +55,10 @@ class Watch:
     empty_is_zero: bool = True
     tolerance: float = 0.01
     second_names: Mapping[str, str] = field(default_factory=dict)
+    forecaster: str = "champion"
+    coverage: float = 0.99
+    holidays: tuple[str, ...] = ()
+    unit: str = ""
     keep_minutes_days: int = 0
     keep_scores_days: int = 0
     keep_quarantine_days: int = 0

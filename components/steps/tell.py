@@ -13,6 +13,7 @@ from components.incidents import CONTINUED, Incident, digest
 from components.records import Alert, Message, alert_from_json, alert_to_json
 from components.steps import model_trouble, troubles
 from components.steps.alerts import Made, Quiet, market_alerts
+from components.steps.band_alerts import band_alerts
 from components.steps.parts import Parts
 from components.steps.realised import budget_in_words
 from components.tables import ALERTS, DELIVERIES, INCIDENTS
@@ -23,14 +24,16 @@ WAITING = """
 select a.payload::text as payload
 from deliveries d join alerts a on a.id = d.alert_id
 where d.channel = %(channel)s and d.delivered_at is null
-order by array_position(array['market', 'anomaly', 'correction', 'data', 'model'], a.kind),
-    a.ts desc, a.id
+order by array_position(
+    array['market', 'anomaly', 'payments', 'correction', 'data', 'model'], a.kind
+), a.ts desc, a.id
 """
 
 MADE_AT = """
 select payload::text as payload from alerts where known_at = %(as_of)s
-order by array_position(array['market', 'anomaly', 'correction', 'data', 'model'], kind),
-    ts desc, id
+order by array_position(
+    array['market', 'anomaly', 'payments', 'correction', 'data', 'model'], kind
+), ts desc, id
 """
 
 # Incidents that were told: of a market-wide day all instruments are one.
@@ -39,7 +42,8 @@ select count(distinct case when a.kind = 'market' then a.id else coalesce(i.inci
            as n,
        count(distinct a.id) as n_alerts, min(i.known_at) as since
 from incidents i join alerts a on a.id = i.alert_id
-where a.kind in ('anomaly', 'market') and i.interval = %(interval)s and i.known_at <= %(as_of)s
+where a.kind in ('anomaly', 'market', 'payments') and i.interval = %(interval)s
+  and i.known_at <= %(as_of)s
 """
 
 
@@ -54,7 +58,11 @@ def tell(
     Alerts and the deliveries that they wait for are stored before anything is sent, and a
     delivery is noted after it was sent: a crash may repeat a message, never lose one.
     """
-    found, quiet = market_alerts(parts, as_of, has_corrections=not of_new_bars_alone)
+    found, quiet = (
+        band_alerts(parts, as_of)
+        if parts.is_measured
+        else market_alerts(parts, as_of, has_corrections=not of_new_bars_alone)
+    )
     made = list(found)
     if not of_new_bars_alone:
         made += [*troubles.alerts(parts, as_of), *model_trouble.alerts(parts, as_of)]

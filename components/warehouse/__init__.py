@@ -230,17 +230,20 @@ class Warehouse:
         until: pd.Timestamp | None = None,
         as_of: pd.Timestamp | None = None,
         columns: Sequence[str] | None = None,
+        series: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Read what was known at ``as_of``: of each bar its latest version by then.
 
-        Bars open in [since, until); None leaves a bound out. Ordered by the key. The result
-        is that of ``tables.known`` on all rows.
+        ``symbols`` are data sets where a table is of these, ``series`` some of theirs. Bars open
+        in [since, until); None leaves a bound out. Ordered by the key. The result is that of
+        ``tables.known`` on all rows.
         """
         picked = list(table.columns) if columns is None else list(columns)
-        frames = []
+        frames, of = [], "data_set" if "data_set" in table.columns else "symbol"
         for stored in _kept_in(table, interval):
             conditions = [
-                *_condition(stored, "symbol", "= ANY", None if symbols is None else list(symbols)),
+                *_condition(stored, of, "= ANY", None if symbols is None else list(symbols)),
+                *_condition(stored, "series", "= ANY", None if series is None else list(series)),
                 *_condition(stored, "interval", "=", interval),
                 *_condition(stored, "ts", ">=", since),
                 *_condition(stored, "ts", "<", until),

@@ -8,16 +8,20 @@ from typing import Any
 
 from components.errors import WarehouseError
 from components.tables import (
+    BANDS,
     CANDLES,
     CHANNELS,
     CONTRIBUTIONS,
     DRIFT,
     FEATURE_VALUES,
+    FORECASTS,
     INCIDENTS,
     LIVE,
     MARKET,
     MEASURES,
+    SILENT,
     TABLES,
+    TRIALS,
     VERDICTS,
 )
 from components.warehouse import intraday, sql
@@ -41,6 +45,32 @@ CREATE VIEW freshness AS
 """
 
 
+# What a business tool reads: each closed bin with its verdict, then the bins that come.
+PAYMENT_BAND = """
+CREATE OR REPLACE VIEW payment_band AS
+    WITH judged AS (
+        SELECT DISTINCT ON (data_set, series, "interval", ts) * FROM bands
+        ORDER BY data_set, series, "interval", ts, known_at DESC
+    )
+    SELECT data_set, series, "interval", ts AS bin_start, ends_at AS bin_end, actual, expected,
+        lower, upper,
+        CASE WHEN actual = 'NaN' OR lower IS NULL OR lower = 'NaN' THEN NULL
+             ELSE actual BETWEEN lower AND upper END AS in_band,
+        CASE level WHEN 3 THEN 'HIGH' WHEN 2 THEN 'MEDIUM' WHEN 1 THEN 'LOW' ELSE '' END
+            AS alarm_level,
+        standing, NULL::double precision AS so_far, NULL::double precision AS nowcast, known_at
+    FROM judged
+    UNION ALL
+    SELECT data_set, series, "interval", ts, ends_at, NULL, expected, lower, upper, NULL, '',
+        standing, so_far, nowcast, known_at
+    FROM forecasts f WHERE NOT EXISTS (
+        SELECT FROM bands b
+        WHERE (b.data_set, b.series, b."interval", b.ts)
+            = (f.data_set, f.series, f."interval", f.ts)
+    );
+"""
+
+
 def _tables_and_views(cursor: Any) -> None:
     for table in TABLES:
         cursor.execute(sql.create(table))
@@ -48,6 +78,17 @@ def _tables_and_views(cursor: Any) -> None:
             cursor.execute(sql.create_known_at_index(table))
     cursor.execute("CREATE INDEX incidents_alert ON incidents (alert_id, symbol)")
     cursor.execute(VIEWS)
+
+
+def _banded(cursor: Any) -> None:
+    """Bands of payment volumes, the bins that come, trials of forecasters; their view."""
+    for table in (BANDS, FORECASTS, SILENT, TRIALS):
+        cursor.execute(sql.create(table))
+    cursor.execute(sql.create_known_at_index(BANDS))
+    cursor.execute(sql.create_known_at_index(SILENT))
+    cursor.execute('CREATE INDEX IF NOT EXISTS measures_ts ON measures (data_set, "interval", ts)')
+    cursor.execute('CREATE INDEX IF NOT EXISTS bands_ts ON bands (data_set, "interval", ts)')
+    cursor.execute(PAYMENT_BAND)
 
 
 def _judged_by_votes(cursor: Any) -> None:
@@ -106,6 +147,7 @@ MIGRATIONS = (
     _trained,
     _streamed,
     _placed,
+    _banded,
 )
 
 

@@ -35,6 +35,7 @@ class BakedCache(UserProvidedCacheLocator):
 
 def bake() -> None:
     """Compile what a run will need, while the image is built: features, scans, models' scores."""
-    from components.ensemble import warm
+    from components import bands, ensemble
 
-    warm()
+    ensemble.warm()
+    bands.warm()
