@@ -128,11 +128,11 @@ def made_by(parts: pd.DataFrame, where: Where) -> str:
 def _week_ago(before: Mapping[str, Any], where: Where) -> str:
     actual, lower, upper = (number(before[name]) for name in ("actual", "lower", "upper"))
     if math.isnan(actual):
-        return "of the same bin a week ago nothing is known"
+        return "of the same bin a week before nothing is known"
     place = "" if math.isnan(lower) else ", outside of its band"
     if lower <= actual <= upper:
         place = ", inside its band"
-    return f"a week ago the same bin had {where.amount(actual)}{place}"
+    return f"the same bin a week before had {where.amount(actual)}{place}"
 
 
 def _rarity(row: Mapping[str, Any], p: float) -> str:
@@ -145,7 +145,7 @@ def _rarity(row: Mapping[str, Any], p: float) -> str:
         quiet = number(row["actual"]) == 0
         what = "so long a silence has" if quiet else "so many payments within a day have"
         return f"{what} a chance of {once} (rate test, {probability(p)})"
-    return f"{once} of its bins so far was missed by as much ({probability(p)})"
+    return f"so far off is {once} of its open bins, by its errors so far ({probability(p)})"
 
 
 def headline(

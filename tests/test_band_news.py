@@ -102,12 +102,12 @@ AMOUNTS = [
         row(),
         f"4,210 GBP in {SPAN}, 6,590 GBP or 61.0 % below the 10,800 GBP expected; "
         "band 8,000 GBP to 14,000 GBP",
-        "1 in 500 of its bins so far was missed by as much (p = 0.002)",
+        "so far off is 1 in 500 of its open bins, by its errors so far (p = 0.002)",
     ),
     (
         row(expected=0.0, lower=0.0, upper=5.0, actual=70.0),
         f"70.00 GBP in {SPAN}, 70.00 GBP above the 0.00 GBP expected; band 0.00 GBP to 5.00 GBP",
-        "1 in 500 of its bins so far was missed by as much (p = 0.002)",
+        "so far off is 1 in 500 of its open bins, by its errors so far (p = 0.002)",
     ),
     (
         closed(),
@@ -146,11 +146,11 @@ def test_what_began_earlier_says_since_when():
 
 
 WEEKS = [
-    ({"actual": 10400.0}, "a week ago the same bin had 10,400 GBP, inside its band"),
-    ({"actual": 8000.0}, "a week ago the same bin had 8,000 GBP, inside its band"),
-    ({"actual": 1.0}, "a week ago the same bin had 1.00 GBP, outside of its band"),
-    ({"actual": 9.5, "lower": NAN, "upper": NAN}, "a week ago the same bin had 9.50 GBP"),
-    ({"actual": NAN}, "of the same bin a week ago nothing is known"),
+    ({"actual": 10400.0}, "the same bin a week before had 10,400 GBP, inside its band"),
+    ({"actual": 8000.0}, "the same bin a week before had 8,000 GBP, inside its band"),
+    ({"actual": 1.0}, "the same bin a week before had 1.00 GBP, outside of its band"),
+    ({"actual": 9.5, "lower": NAN, "upper": NAN}, "the same bin a week before had 9.50 GBP"),
+    ({"actual": NAN}, "of the same bin a week before nothing is known"),
 ]
 
 

@@ -101,6 +101,10 @@ def test_payments_that_stop_are_one_incident_at_the_first_closed_bin(town, rows)
     assert "payments stopped" in message["Subject"]
     said = message.get_body(("plain",)).get_content()
     assert "10:00-12:00 Europe/Berlin" in said
+    # What that comes to, of all together, with its picture.
+    assert "shops:total" in said
+    assert "0.00 EUR in 2024-03-27 10:00-12:00" in said
+    assert any(part.get_content_type() == "image/png" for part in message.walk())
     stored = town.query("select * from silent where p < 0.001 order by ts")
     assert set(stored["n_silent"]) == {5}
 
@@ -121,8 +125,8 @@ def test_one_shop_that_sells_three_times_as_much_is_explained(town, rows):
         "EUR in 2024-03-27 10:00-12:00 Europe/Berlin",
         "% above the",
         "band ",
-        "a week ago the same bin had",
-        "of its bins so far was missed by as much",
+        "the same bin a week before had",
+        "of its open bins, by its errors so far",
     ):
         assert words in said, (words, said)
     page = message.get_body(("html",)).get_content()

@@ -98,6 +98,14 @@ where data_set = %(data_set)s and "interval" = %(interval)s and ts = %(ts)s
 order by series, known_at desc
 """
 
+# The sum of all in a bin that closed.
+OF_ALL = """
+select * from bands
+where data_set = %(data_set)s and "interval" = %(interval)s and ts = %(ts)s
+  and known_at <= %(as_of)s and series = %(total)s
+order by known_at desc limit 1
+"""
+
 HISTORY = """
 select * from (
     select distinct on (ts) ts, ends_at, actual, expected, lower, upper, level, standing from bands
@@ -196,16 +204,19 @@ def _told(parts: Parts, group: pd.DataFrame, as_of: pd.Timestamp) -> tuple[Alert
     silent = _record(crowd.iloc[0].to_dict()) if len(crowd) else None
     if silent is not None:
         silent["p"] = silent["own_p"]
-    parts_of = parts.warehouse.query(
-        OF_BIN,
-        {
-            "data_set": data_set,
-            "interval": parts.watch.interval,
-            "ts": ts.to_pydatetime(),
-            "as_of": as_of.to_pydatetime(),
-            "total": TOTAL,
-        },
-    )
+    asked = {
+        "data_set": data_set,
+        "interval": parts.watch.interval,
+        "ts": ts.to_pydatetime(),
+        "as_of": as_of.to_pydatetime(),
+        "total": TOTAL,
+    }
+    parts_of = parts.warehouse.query(OF_BIN, asked)
+    if silent is not None:
+        # Who fell silent is counted; what that comes to is shown of all together.
+        of_all = parts.warehouse.query(OF_ALL, asked).to_dict("records")
+        shown = {"own_p": silent["p"], "level": 3, "symbol": name_of(data_set, TOTAL)}
+        own = [*({**_record(row), **shown} for row in of_all), *own]
     found = [
         _finding(parts, row, parts_of, where, as_of, in_full=place < IN_FULL)
         for place, row in enumerate(own)
