@@ -171,8 +171,9 @@ def tried(settings: Settings, as_of: pd.Timestamp, progress: Progress) -> dict[s
     require_payments(settings)
     found: dict[str, list[Trial]] = {}
     crowned: dict[str, str] = {}
-    # The champion that there is, which may be the one that cannot be read, is not asked.
-    settings = settings.model_copy(update={"forecaster": "slot_ewma"})
+    # The champion that there is, which may be the one that cannot be read, is not asked; and all
+    # that is held is tried on, however much of it a run looks back on.
+    settings = settings.model_copy(update={"forecaster": "slot_ewma", "history_years": 100.0})
     with open_parts(settings, as_of, command="train", reads_only=True, progress=progress) as parts:
         for data_set in parts.watch.symbols:
             recalled = recall_bands(parts, data_set)
