@@ -36,7 +36,7 @@ class Opening:
         Bins before the first that is judged: two days of two-hour ones. Within the first week a
         bin of the week that was never seen is not judged either: it may be one of rest.
     sparse_a_week : float
-        Active bins a week.
+        Active bins a week; of bins so long that a week has few, a sixth of them.
     ended_weeks : float
         A business that closes for a month is told once, and not for a year.
     """
@@ -116,7 +116,7 @@ def _scan(
                 standing[i, t] = HOLIDAY if is_holiday[t] else CLOSED
             else:
                 is_new = n[i] < least_bins or (n_week[i, k] == 0 and n[i] < of_week)
-                is_sparse = active[i] * of_week < sparse_a_week
+                is_sparse = active[i] * of_week < min(sparse_a_week, of_week / 6)
                 standing[i, t] = _open(is_new, is_sparse, n[i] >= 2 * of_week)
             if np.isnan(value[i, t]):
                 continue

@@ -210,7 +210,7 @@ def test_a_bin_over_midnight_names_both_days():
 def test_names_and_counts_have_one_form():
     """What is told under a name is silenced by it."""
     assert name_of("shops", "cafe") == "shops:cafe"
-    assert every_of("shops") == "shops:*"
+    assert every_of("shops") == "shops"
     assert [counted_series(n) for n in (1, 1200)] == ["1 series", "1,200 series"]
     assert Where("UTC").amount(4210) == "4,210"
 

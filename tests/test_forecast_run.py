@@ -137,6 +137,45 @@ def test_one_shop_that_sells_three_times_as_much_is_explained(town, rows):
         assert "made by omega" in said
 
 
+def test_names_of_any_kind_are_told_as_they_are(town, rows):
+    """A star, quotes, SQL, markup: each is one series among others."""
+    names = {"omega": "*", "delta": "x';drop table bands;--", "gamma": "<b>&", "beta": "a:b:*"}
+    odd = rows.assign(shop=rows["shop"].replace(names))
+    wanted = odd["paid_at"].between(at("2024-03-27 10:00"), NOON, inclusive="left")
+    odd = pd.concat([odd, *[odd[wanted & (odd["shop"] == "*")]] * 4], ignore_index=True)
+    run_forecast(town, odd.assign(shop=odd["shop"].str.replace("'", "''")), EARLIER)
+    odd["shop"] = odd["shop"].str.replace("'", "''")
+    summary = run_forecast(town, odd, at("2024-03-27 12:05"), Runner())
+    assert (summary.exit_code, summary.counts["alerts"]) == (0, 1)
+    assert "shops:*" in town.alerts()["symbols"].iloc[0]
+    page = (town.folder / "var/lake/payments/shops/index.html").read_text()
+    assert "<b>&<" not in page
+
+
+def test_a_damaged_cache_is_made_again(make_world, rows):
+    """Whatever lies where the carried state should: the bands are those of before."""
+    whole, damaged = shops(make_world()), shops(make_world())
+    for world in (whole, damaged):
+        run_forecast(world, rows, EARLIER)
+    for body in (b"", b"garbage", b"ARROW1\0\0" + b"x" * 999 + b"ARROW1"):
+        for path in (damaged.folder / "var/lake/state").rglob("*.arrow"):
+            path.write_bytes(body)
+        assert run_forecast(damaged, rows, at("2024-03-27 10:05")).exit_code == 0
+    run_forecast(whole, rows, at("2024-03-27 10:05"))
+    pd.testing.assert_frame_equal(latest(damaged), latest(whole), check_exact=True)
+
+
+def test_days_have_bands_too(town):
+    """One bin a day: a silent day is told."""
+    long = payments(until=at("2024-07-25"))
+    quiet = without(long, at("2024-07-23"), at("2024-07-24"))
+    town.settings["interval"] = "1d"
+    run_forecast(town, quiet, at("2024-07-23 00:05"))
+    assert run_forecast(town, quiet, at("2024-07-24 00:05")).counts["alerts"] == 1
+    judged = latest(town)
+    assert (judged["standing"] == "live").mean() > 0.5
+
+
 def test_a_sale_at_three_in_the_morning_is_told(town, rows):
     """Of shops that were never open then."""
     night = pd.DataFrame({"paid_at": [at("2024-03-27 03:10")], "shop": ["beta"], "amount": [19.9]})

@@ -28,7 +28,7 @@ WEEK = 7 * N_DAY
 few = settings(max_examples=15)
 
 # So small a day makes bins of a week few: the bounds are in proportion.
-OPENING = Opening(least_bins=8, sparse_a_week=5.0)
+OPENING = Opening(least_bins=8, sparse_a_week=4.0)
 
 
 def panel_of(value, holidays=()):

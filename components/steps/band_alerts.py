@@ -78,7 +78,7 @@ where split_part(symbol, ':', 1) = any(%(data_sets)s) and "interval" = %(interva
 """
 
 SILENCES = """
-select l.symbol, l.action, l.until, a.ts, calm.ts as calm
+select l.symbol, l.action, l.until, a.ts, coalesce(calm.ts, busy.ts) as calm
 from labels l join alerts a on a.id = l.alert_id
 left join lateral (
     select b.ts from bands b
@@ -87,6 +87,12 @@ left join lateral (
       and b.known_at <= %(as_of)s
     order by b.ts limit 1
 ) calm on true
+left join lateral (
+    select s.ts from silent s
+    where s.data_set = l.symbol and s."interval" = a."interval" and s.ts > a.ts
+      and s.n_silent < 0.8 * s.n_likely and s.known_at <= %(as_of)s
+    order by s.ts limit 1
+) busy on true
 where l.action in ('snooze', 'acknowledge') and a.kind = 'payments'
   and l.made_at <= %(as_of)s and a."interval" = %(interval)s
 """
@@ -162,7 +168,7 @@ def _odd(parts: Parts, span: dict[str, Any]) -> pd.DataFrame:
     is_stopped = (crowds["n_silent"] >= STOPPED * crowds["n_likely"]) & (crowds["p"] <= most)
     rows["symbol"] = [*map(name_of, rows["data_set"], rows["series"])]
     stopped = crowds.assign(
-        series="*",
+        series="",
         symbol=[every_of(name) for name in crowds["data_set"]],
         level=np.where(is_stopped, 3, 0),
         standing="live",
@@ -198,9 +204,10 @@ def _told(parts: Parts, group: pd.DataFrame, as_of: pd.Timestamp) -> tuple[Alert
     """The alert of one bin of a data set, and what it notes."""
     data_set, ts = str(group["data_set"].iloc[0]), pd.Timestamp(group["ts"].iloc[0])
     where = Where(parts.watch.zone, parts.watch.unit)
-    own = [_record(row) for row in group[group["series"] != "*"].to_dict("records")]
+    is_crowd = group["symbol"] == every_of(data_set)
+    own = [_record(row) for row in group[~is_crowd].to_dict("records")]
     own.sort(key=_first_told)
-    crowd = group[group["series"] == "*"]
+    crowd = group[is_crowd]
     silent = _record(crowd.iloc[0].to_dict()) if len(crowd) else None
     if silent is not None:
         silent["p"] = silent["own_p"]
@@ -214,16 +221,17 @@ def _told(parts: Parts, group: pd.DataFrame, as_of: pd.Timestamp) -> tuple[Alert
     parts_of = parts.warehouse.query(OF_BIN, asked)
     if silent is not None:
         # Who fell silent is counted; what that comes to is shown of all together.
-        of_all = parts.warehouse.query(OF_ALL, asked).to_dict("records")
+        of_all = parts.warehouse.query(OF_ALL, asked)
+        of_all = of_all[(of_all["actual"] == 0).to_numpy()]
         shown = {"own_p": silent["p"], "level": 3, "symbol": name_of(data_set, TOTAL)}
-        own = [*({**_record(row), **shown} for row in of_all), *own]
+        own = [*({**_record(row), **shown} for row in of_all.to_dict("records")), *own]
     found = [
         _finding(parts, row, parts_of, where, as_of, in_full=place < IN_FULL)
         for place, row in enumerate(own)
     ]
     notes: tuple[str, ...] = ()
     if silent is not None:
-        notes = (*band_news.silence_notes(silent, where), band_news.made_by(parts_of, where))
+        notes = band_news.silence_notes(silent, where)
     noted = list(group["noted"])
     alert = Alert(
         id=alert_id(noted),
@@ -269,7 +277,7 @@ def _finding(
         reasons = band_news.reasons(
             {**row, "p": p},
             since=_since(history, ts),
-            before=_week_before(history, ts),
+            before=_week_before(history, ts, where.zone),
             parts=parts_of if row["series"] == TOTAL else nothing,
             where=where,
         )
@@ -314,8 +322,11 @@ def _since(history: pd.DataFrame, ts: pd.Timestamp) -> pd.Timestamp:
     return pd.Timestamp(run["ts"].min()) if len(run) else ts
 
 
-def _week_before(history: pd.DataFrame, ts: pd.Timestamp) -> dict[str, Any] | None:
-    found = history[history["ts"] == ts - WEEK]
+def _week_before(history: pd.DataFrame, ts: pd.Timestamp, zone: str) -> dict[str, Any] | None:
+    """The bin that began a week before on the operator's clock."""
+    wall = ts.tz_convert(zone).tz_localize(None) - WEEK
+    before = wall.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+    found = history[history["ts"] == before]
     return None if found.empty else _record(found.iloc[0].to_dict())
 
 

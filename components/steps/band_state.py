@@ -61,7 +61,8 @@ def kept(parts: Parts, name: str, as_of: pd.Timestamp, blank: State) -> Kept | N
         return None
     try:
         snapshot = from_arrow(found[1])
-    except pa.ArrowInvalid:
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        # A damaged cache is none: what it held is made again from history.
         return None
     if set(snapshot.state) != {*blank, LAST} or not len(snapshot.symbols):
         return None

@@ -20,8 +20,8 @@ from components.steps.measuring import HOP, last_bins
 from components.steps.parts import Parts
 from components.tables import BANDS, FORECASTS, MEASURES, SILENT
 
-# Bins that are looked ahead: a day of two-hour ones.
-AHEAD = 12
+# A day of bins is looked ahead, and no fewer than these.
+LEAST_AHEAD = 3
 
 # Of a data set that is seen for the first time so much is recorded.
 RECORDED = pd.Timedelta(days=35)
@@ -53,9 +53,22 @@ from latest l group by l.ts order by l.ts
 """
 )
 
+# Until when all that was known of a data set is judged: not behind the last finished run, nor
+# behind the one that judged its newest bin, which may have been another.
 FINISHED = """
-select max(as_of) as as_of from runs
-where command = 'forecast' and status = 'finished' and as_of <= %(as_of)s
+select least(
+    (select max(as_of) from runs
+     where command = 'forecast' and status = 'finished' and as_of <= %(as_of)s),
+    (select known_at from bands
+     where data_set = %(data_set)s and "interval" = %(interval)s and known_at <= %(as_of)s
+     order by ts desc, known_at limit 1)
+) as as_of,
+exists (
+    select from bands where data_set = %(data_set)s and "interval" = %(interval)s
+) as is_judged,
+exists (
+    select from runs where command = 'forecast' and status = 'finished' and as_of <= %(as_of)s
+) as is_finished
 """
 
 NO_ROWS = pd.DataFrame({"series": [], "ts": pd.DatetimeIndex([], tz="UTC"), "value": []})
@@ -101,8 +114,13 @@ def recall_bands(parts: Parts, data_set: str) -> Recalled | None:
     as_of, watch = parts.run.as_of, parts.watch
     last = last_bins(parts, as_of).get(data_set)
     begin = bins.month_edges(as_of - watch.history, as_of, watch.zone)[0]
-    done = parts.warehouse.query(FINISHED, {"as_of": as_of.to_pydatetime()})["as_of"].iloc[0]
-    since = EARLY if pd.isna(done) else pd.Timestamp(done)
+    done = parts.warehouse.query(
+        FINISHED,
+        {"as_of": as_of.to_pydatetime(), "data_set": data_set, "interval": watch.interval},
+    ).iloc[0]
+    # LEAST passes over what is NULL: without one of the two nothing is known to be judged.
+    is_begun = bool(done["is_judged"]) and bool(done["is_finished"])
+    since = pd.Timestamp(done["as_of"]) if is_begun else EARLY
     found = band_state.series_of(parts, data_set, since, begin)
     if last is None or found.empty:
         return None
@@ -308,8 +326,10 @@ def coming_bins(parts: Parts, last: pd.Timestamp) -> pd.DatetimeIndex:
     """The bins behind ``last``, which may be under way."""
     interval, zone = parts.watch.interval, parts.watch.zone
     end = bins.bin_end(pd.DatetimeIndex([last]), interval, zone)[0]
-    until = end + (AHEAD + 2) * bins.bin_length(interval)
-    return bins.expected_bins(end, until, interval, zone)[:AHEAD]
+    length = bins.bin_length(interval)
+    n_ahead = max(int(bins.DAY // length), LEAST_AHEAD)
+    # When the clocks change a day has some bins more or fewer.
+    return bins.expected_bins(end, end + 2 * n_ahead * length, interval, zone)[:n_ahead]
 
 
 def _joined(early: Banded, late: Banded) -> Banded:

@@ -81,7 +81,7 @@ def _banded_in_words(parts: Parts) -> str:
     if n == 0:
         return f"{stated}. Realised so far: nothing judged yet."
     return (
-        f"{stated}, {(1 - coverage) * a_week:.2g} alarms a series and week at most. Realised in "
+        f"{stated}, {(1 - coverage) * a_week:.2g} alarms a series and week outside. Realised in "
         f"the last 90 days: {percent(1 - n_outside / n)} of {n:,} open bins, "
         f"{len(rows):,} series."
     )
