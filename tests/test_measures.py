@@ -95,12 +95,12 @@ def test_months_cover_the_span_exactly(zone, interval, start, hours, later, days
     request = CandleRequest("payments", interval, since, until, as_of)
     pieces = source.pieces(request)
     closed = bin_start(pd.DatetimeIndex([as_of]), interval, zone)[0]
-    end = min(until, closed)
-    if end <= since:
+    if min(until, closed) <= since:
         assert pieces == ()
         return
     assert pieces[0].since == since
-    assert pieces[-1].until == end
+    # Of a bin under way what there is is asked for: nothing later than the run's instant.
+    assert pieces[-1].until == min(until, as_of)
     for one, following in pairwise(pieces):
         assert one.until == following.since
     for piece in pieces:
@@ -115,13 +115,13 @@ def test_months_cover_the_span_exactly(zone, interval, start, hours, later, days
     assert source.pieces(request) == pieces
 
 
-def test_the_open_month_ends_with_its_last_closed_bin():
-    """A bin that is still filling up is not asked for, and the month has no name yet."""
+def test_the_open_month_ends_at_the_instant_of_the_run():
+    """A bin that is still filling up is asked for, for a nowcast; the month has no name yet."""
     pieces = source_of().pieces(request_of(until="2024-06-15", as_of="2024-03-15 13:30"))
     assert [piece.until for piece in pieces] == [
         ts("2024-02-01"),
         ts("2024-03-01"),
-        ts("2024-03-15 12:00"),
+        ts("2024-03-15 13:30"),
     ]
     assert [bool(piece.name) for piece in pieces] == [True, True, False]
 
