@@ -12,9 +12,9 @@ import pytest
 from components.bands import Band, powered
 from components.carried import Snapshot, from_arrow, to_arrow
 from components.errors import NotEnoughBars
-from components.forecasters.base import BinPanel
+from components.forecasters.base import QUANTILES, BinPanel
 from components.forecasters.deviation import Deviation, n_weights, slope, started, told_by
-from components.forecasters.lstm import N_FEATURES, QUANTILES, UNIT, WEIGHTS, Lstm
+from components.forecasters.lstm import N_FEATURES, UNIT, WEIGHTS, Lstm
 from components.forecasters.slot_ewma import SlotEwma
 from components.opening import LIVE
 

@@ -10,6 +10,10 @@ import numpy.typing as npt
 from components.carried import State
 from components.panels import Array, Flags, Ints
 
+# What fitted forecasters tell of a bin, and how narrow a side of it may be, in spreads.
+QUANTILES = (0.05, 0.5, 0.95)
+LEAST_SIDE = 0.05
+
 
 @dataclass(frozen=True)
 class BinPanel:

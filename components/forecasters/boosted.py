@@ -9,19 +9,14 @@ from numba import njit
 
 from components.carried import State, named, scoped
 from components.errors import NotEnoughBars
-from components.forecasters.base import BinPanel, Forecast
-from components.forecasters.ridge import N_LAGS, cut, lagged, put, widened
+from components.forecasters.base import LEAST_SIDE, QUANTILES, BinPanel, Forecast
+from components.forecasters.ridge import N_LAGS, cut, lagged, put
 from components.forecasters.slot_ewma import SlotEwma
-from components.forecasters.spread import CAP, KEPT, LEAST
+from components.forecasters.spread import CAP, KEPT, LEAST, widened
 from components.panels import Array, Flags, Ints
-
-QUANTILES = (0.05, 0.5, 0.95)
 
 # Rests before (seven of them), means, spread of the hour, hour of the day, day of the week.
 N_FEATURES = N_LAGS + 4
-
-# A side of the forecast is never narrower than this share of the series' spread.
-LEAST_SIDE = 0.05
 
 # Of the distance between the outer quantiles and the middle, a usual error: 1 / 1.645, as were
 # it normal.
@@ -293,9 +288,8 @@ class _Memory:
     def ahead(self, state: State, coming: BinPanel) -> tuple[Array, Array, Array]:
         """Means and spreads of coming bins' hours, and the usual rest now (n_series,)."""
         slots, n = scoped(state, "slots"), state["n"]
-        blank = np.full((len(n), coming.n_bins), np.nan)
-        _, base, _, usual = self.slots.apart(slots, coming, blank, np.zeros(blank.shape, np.bool_))
         mean = np.divide(state["square"], n, out=np.full(len(n), np.nan), where=n > LEAST)
+        base, usual = self.slots.base(slots, coming), self.slots.spread_now(slots, coming)
         return base, usual, np.sqrt(mean)
 
 

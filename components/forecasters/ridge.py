@@ -9,7 +9,7 @@ from numba import njit
 from components.carried import State, named, scoped
 from components.forecasters.base import BinPanel, Forecast
 from components.forecasters.slot_ewma import SlotEwma
-from components.forecasters.spread import SlotSpread
+from components.forecasters.spread import SlotSpread, widened
 from components.panels import Array, Flags, Ints
 
 # Rests 1, 2, 3 bins, a day, a day and a bin, a week ago, and their mean over the last day.
@@ -127,16 +127,6 @@ class Ridge:
         is_ours = (state["is_solved"] > 0)[:, None]
         spread = np.where(is_ours, now * widened(response), plain.below)
         return Forecast(np.where(is_ours, base + rest, plain.middle), spread, spread)
-
-
-def widened(response: Array) -> Array:
-    r"""How many times wider the error of h steps is than that of one.
-
-    :math:`\sqrt{1 + \sum_{0 < j < h} \psi_j^2}` with :math:`\psi_j` (n_series, n_steps) what of
-    an error is left j bins later, its first column 1.
-    """
-    found: Array = np.sqrt(np.cumsum(response**2, axis=1))
-    return found
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]

@@ -7,7 +7,7 @@ from numba import njit
 
 from components.carried import State
 from components.forecasters.base import BinPanel, Forecast
-from components.forecasters.spread import CAP, KEPT, LEAST, spread_of
+from components.forecasters.spread import CAP, put_error, spread_of, spreads_now, widened
 from components.panels import Array, Flags, Ints
 
 # The last error's part in the next one is measured over about a hundred open bins, and never
@@ -104,28 +104,19 @@ class SlotEwma:
         left = np.where(is_open[:, :-1], phi, FADES)
         left = np.concatenate([phi, left], axis=1)[:, : coming.n_bins]
         middle = self.base(state, coming) + np.cumprod(left, axis=1) * state["error"][:, None]
-        spread = self._spread(state, coming) * widening(phi, self.level, steps)
+        spread = self.spread_now(state, coming) * widened(_response(phi, self.level, steps))
         return Forecast(middle, spread, spread)
 
-    def _spread(self, state: State, coming: BinPanel) -> Array:
-        slot, n = state["slot"][:, coming.day_slot], state["n_slot"][:, coming.day_slot]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            of_all = (state["all"] / state["n_all"])[:, None]
-        k = self.spread_shrinkage
-        is_known = (state["n_all"] > LEAST)[:, None]
-        return np.where(is_known, np.sqrt((n * slot + k * of_all) / (n + k)), np.nan)
+    def spread_now(self, state: State, coming: BinPanel) -> Array:
+        """The spread of coming bins, one bin ahead; NaN before there is one."""
+        memory = tuple(state[name] for name in ("slot", "n_slot", "all", "n_all"))
+        return spreads_now(memory, coming.day_slot, self.spread_shrinkage)
 
 
-def widening(phi: Array, level: float, steps: Ints) -> Array:
-    r"""How many times wider the error of h steps is than that of one.
-
-    Of an error each part persists by phi and moves the level by ``level``:
-    :math:`1 + \sum_{j<h} (\phi^j + l (1 - \phi^j))^2`, its root.
-    """
-    powers = np.where(steps > 1, phi ** (steps - 1), 0.0)
-    moved = np.where(steps > 1, powers + level * (1 - powers), 0.0)
-    found: Array = np.sqrt(1 + np.cumsum(moved**2, axis=1))
-    return found
+def _response(phi: Array, level: float, steps: Ints) -> Array:
+    """What of an error is left so many bins later: it persists by phi, and moves the level."""
+    powers = phi ** (steps - 1)
+    return np.asarray(np.where(steps > 1, powers + level * (1 - powers), 1.0), dtype=float)
 
 
 def _persistence(state: State) -> Array:
@@ -179,8 +170,5 @@ def _scan(
             if n[i] > 1:
                 product[i] = ERRORS_KEPT * product[i] + error[i] * r
                 square[i] = ERRORS_KEPT * square[i] + error[i] * error[i]
-                n_slot[i, h] = min(n_slot[i, h] + 1, 1 / a_spread)
-                slot[i, h] += max(1 / n_slot[i, h], a_spread) * (d * d - slot[i, h])
-                n_all[i] = KEPT * n_all[i] + 1
-                of_all[i] = KEPT * of_all[i] + d * d
+                put_error((slot, n_slot, of_all, n_all), i, h, d, a_spread)
             error[i] = r

@@ -58,11 +58,8 @@ class SlotSpread:
 
     def now(self, state: State, day_slot: Ints) -> Array:
         """The spread of coming bins, (n_series, n_bins)."""
-        slot, n = state["slot"][:, day_slot], state["n_slot"][:, day_slot]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            of_all = (state["all"] / state["n"])[:, None]
-        found = np.sqrt((n * slot + self.shrinkage * of_all) / (n + self.shrinkage))
-        return np.where((state["n"] > LEAST)[:, None], found, np.nan)
+        memory = (state["slot"], state["n_slot"], state["all"], state["n"])
+        return spreads_now(memory, day_slot, self.shrinkage)
 
     @property
     def _numbers(self) -> tuple[float, float]:
@@ -75,6 +72,52 @@ def spread_of(slot: float, n_slot: float, of_all: float, n: float, shrinkage: fl
     if n <= LEAST:
         return np.nan
     return float(np.sqrt((n_slot * slot + shrinkage * of_all / n) / (n_slot + shrinkage)))
+
+
+def widened(response: Array) -> Array:
+    r"""How many times wider the error of h steps is than that of one.
+
+    :math:`\sqrt{1 + \sum_{0 < j < h} \psi_j^2}` with :math:`\psi_j` (n_series, n_steps) what of
+    an error is left j bins later, its first column 1.
+    """
+    found: Array = np.sqrt(np.cumsum(response**2, axis=1))
+    return found
+
+
+def spreads_now(memory: tuple[Array, ...], day_slot: Ints, shrinkage: float) -> Array:
+    """The spread of bins at these times of day, (n_series, n_bins); NaN before there is one."""
+    slot, n_slot, of_all, n = memory
+    found = np.empty((len(n), len(day_slot)))
+    _now(slot, n_slot, of_all, n, day_slot, shrinkage, found)
+    return found
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _now(
+    slot: Array,
+    n_slot: Array,
+    of_all: Array,
+    n: Array,
+    day_slot: Ints,
+    shrinkage: float,
+    found: Array,
+) -> None:
+    for i in range(found.shape[0]):
+        for t in range(found.shape[1]):
+            k = day_slot[t]
+            found[i, t] = spread_of(slot[i, k], n_slot[i, k], of_all[i], n[i], shrinkage)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def put_error(
+    memory: tuple[Array, Array, Array, Array], i: int, k: int, d: float, gain: float
+) -> None:
+    """Take in an error of series ``i`` at time of day ``k``."""
+    slot, n_slot, of_all, n = memory
+    n_slot[i, k] = min(n_slot[i, k] + 1, 1 / gain)
+    slot[i, k] += max(1 / n_slot[i, k], gain) * (d * d - slot[i, k])
+    n[i] = KEPT * n[i] + 1
+    of_all[i] = KEPT * of_all[i] + d * d
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
@@ -98,7 +141,4 @@ def _scan(
                 continue
             if not np.isnan(s):
                 d = min(max(d, -CAP * s), CAP * s)
-            n_slot[i, k] = min(n_slot[i, k] + 1, 1 / gain)
-            slot[i, k] += max(1 / n_slot[i, k], gain) * (d * d - slot[i, k])
-            n[i] = KEPT * n[i] + 1
-            of_all[i] = KEPT * of_all[i] + d * d
+            put_error(memory, i, k, d, gain)
