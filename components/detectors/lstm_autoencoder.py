@@ -1,6 +1,5 @@
 """LSTM autoencoder: how badly a bar and the bars before it are rebuilt from a short summary."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.detectors.base import VECTOR_FEATURES, Contributions, TrainedModel
-from components.detectors.keras_on_jax import keras
+from components.detectors.keras_on_jax import Schooling, keras, seeded_lstm
 from components.detectors.lstm_scan import squared_errors, whole_runs
 from components.detectors.sampling import drawn
 from components.errors import NotEnoughBars
@@ -152,22 +151,12 @@ class LstmAutoencoder:
         """Encoder, its last state repeated, decoder, one dense layer for all bars."""
         package = keras()
         layers, draws = package.layers, package.initializers
-
-        def lstm(nth: int, **options: bool) -> Any:
-            # Seeds of their own, so that no state outside the network is read or changed.
-            return layers.LSTM(
-                self.units,
-                kernel_initializer=draws.GlorotUniform(seed=self.seed + nth),
-                recurrent_initializer=draws.Orthogonal(seed=self.seed + nth + 1),
-                **options,
-            )
-
         return package.Sequential(
             [
                 package.Input((self.window, n_features)),
-                lstm(1),
+                seeded_lstm(self.units, self.seed + 1),
                 layers.RepeatVector(self.window),
-                lstm(3, return_sequences=True),
+                seeded_lstm(self.units, self.seed + 3, return_sequences=True),
                 layers.Dense(
                     n_features, kernel_initializer=draws.GlorotUniform(seed=self.seed + 5)
                 ),
@@ -175,27 +164,8 @@ class LstmAutoencoder:
         )
 
     def _train(self, network: Any, learned: Windows, kept: Windows) -> None:
-        package = keras()
-        # Whole batches only: the network is compiled anew for every other size.
-        whole = max(1, len(learned) // self.batch) * self.batch
-        # One freak window must not undo what the others taught.
-        adam = package.optimizers.Adam(self.learning_rate, clipnorm=1.0)
-        network.compile(optimizer=adam, loss="mse")
-        stop = package.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
-        with warnings.catch_warnings():
-            # Keras copies JAX's arrays in a way that numpy will not allow for ever.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            network.fit(
-                learned[:whole],
-                learned[:whole],
-                validation_data=(kept, kept),
-                batch_size=self.batch,
-                validation_batch_size=len(kept),
-                epochs=self.epochs,
-                shuffle=False,
-                verbose=0,
-                callbacks=[stop],
-            )
+        way = Schooling(self.epochs, self.batch, self.learning_rate, PATIENCE)
+        way.teach(network, "mse", (learned, learned), (kept, kept))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """An LSTM that learns, from all series together, what means by the bin of the week leave over."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from components.carried import State, named, scoped
-from components.detectors.keras_on_jax import keras
+from components.detectors.keras_on_jax import Schooling, keras, seeded_lstm
 from components.detectors.lstm_scan import compiled, project, step_cell
 from components.detectors.sampling import drawn
 from components.errors import NotEnoughBars
-from components.forecasters.base import BinPanel, Forecast
+from components.forecasters.base import LEAST_SIDE, QUANTILES, BinPanel, Forecast
 from components.forecasters.slot_ewma import SlotEwma
 from components.panels import Array, Flags, Ints
 
@@ -26,13 +25,8 @@ SLOT = SlotEwma()
 N_FEATURES = 7
 MOST_ERROR, MOST_LEVEL = 8.0, 20.0
 
-QUANTILES = (0.05, 0.5, 0.95)
-
 # A head of zeros tells normal quantiles: softplus(0) times this is 1.645.
 UNIT = 1.6449 / np.log(2)
-
-# No side is narrower than this, in spreads.
-NARROWEST = 0.05
 
 # The last share of the windows in time, on which training is stopped when it no longer helps,
 # and epochs without a better loss there before it is.
@@ -190,43 +184,19 @@ class Lstm:
     def _network(self) -> Any:
         """The LSTM's last state, and one dense layer: all middles, then belows, then aboves."""
         package = keras()
-        layers, draws = package.layers, package.initializers
-        # Seeds of their own, so that no state outside the network is read or changed.
         return package.Sequential(
             [
                 package.Input((self.window, N_FEATURES)),
-                layers.LSTM(
-                    self.units,
-                    kernel_initializer=draws.GlorotUniform(seed=self.seed + 1),
-                    recurrent_initializer=draws.Orthogonal(seed=self.seed + 2),
-                ),
-                layers.Dense(3 * self.horizon, kernel_initializer="zeros"),
+                seeded_lstm(self.units, self.seed + 1),
+                package.layers.Dense(3 * self.horizon, kernel_initializer="zeros"),
             ]
         )
 
     def _train(self, network: Any, learned: "Windows", kept: "Windows") -> None:
-        package = keras()
-        batch = min(self.batch, len(learned.entering))
-        # Whole batches only: the network is compiled anew for every other size.
-        whole = len(learned.entering) // batch * batch
-        # One freak window must not undo what the others taught.
-        adam = package.optimizers.Adam(self.learning_rate, clipnorm=1.0)
-        network.compile(optimizer=adam, loss=_pinball(package.ops, self.horizon))
-        stop = package.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
-        with warnings.catch_warnings():
-            # Keras copies JAX's arrays in a way that numpy will not allow for ever.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            network.fit(
-                learned.entering[:whole],
-                learned.targets[:whole],
-                validation_data=(kept.entering, kept.targets),
-                batch_size=batch,
-                validation_batch_size=len(kept.entering),
-                epochs=self.epochs,
-                shuffle=False,
-                verbose=0,
-                callbacks=[stop],
-            )
+        way = Schooling(self.epochs, self.batch, self.learning_rate, PATIENCE)
+        loss = _pinball(keras().ops, self.horizon)
+        of_learned, of_kept = ((part.entering, part.targets) for part in (learned, kept))
+        way.teach(network, loss, of_learned, of_kept)
 
 
 @dataclass(frozen=True)
@@ -378,7 +348,7 @@ def _pinball(ops: Any, horizon: int) -> Any:
 def _spreaded(slot: Forecast, told: Array) -> Forecast:
     """The slots' forecast moved and widened by what is told, (n_series, n_bins, 3)."""
     is_told = ~np.isnan(told[:, :, 0])
-    sides = np.maximum(UNIT * np.logaddexp(0, np.where(is_told[:, :, None], told, 0)), NARROWEST)
+    sides = np.maximum(UNIT * np.logaddexp(0, np.where(is_told[:, :, None], told, 0)), LEAST_SIDE)
     return Forecast(
         slot.middle + np.where(is_told, told[:, :, 0] * slot.below, 0.0),
         np.where(is_told, sides[:, :, 1] * slot.below, slot.below),
