@@ -9,7 +9,7 @@ from numba import njit
 from components.carried import State
 from components.forecasters.base import BinPanel
 from components.opening import CLOSED, LIVE, SPARSE
-from components.panels import Array, Ints
+from components.panels import Array, Flags, Ints
 
 # No bin is surer than this to have a payment, however often it had one.
 SUREST = 0.98
@@ -50,6 +50,15 @@ class Rarity:
         rings = (after["likely"], after["was_active"])
         _scan(np.ascontiguousarray(panel.value), share, standing, counts, rings, p)
         return after, p
+
+
+def log_silence(share: Array, is_silent: Flags) -> Array:
+    """Ln of the chance that the silent ones of independent series are so, summed over series.
+
+    ``share`` and ``is_silent`` (n_series, n_bins); a series that is not silent adds nothing.
+    """
+    rare = np.log1p(-np.minimum(share, SUREST))
+    return np.asarray(np.where(is_silent, rare, 0.0).sum(axis=0), dtype=float)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]

@@ -90,7 +90,7 @@ left join lateral (
 left join lateral (
     select s.ts from silent s
     where s.data_set = l.symbol and s."interval" = a."interval" and s.ts > a.ts
-      and s.n_silent < 0.8 * s.n_likely and s.known_at <= %(as_of)s
+      and s.n_silent < %(stopped)s * s.n_likely and s.known_at <= %(as_of)s
     order by s.ts limit 1
 ) busy on true
 where l.action in ('snooze', 'acknowledge') and a.kind = 'payments'
@@ -142,7 +142,7 @@ def band_alerts(parts: Parts, as_of: pd.Timestamp) -> tuple[Made, Quiet]:
     if rows.empty:
         return [], []
     noted = parts.warehouse.query(NOTED, span)
-    silences = parts.warehouse.query(SILENCES, span)
+    silences = parts.warehouse.query(SILENCES, {**span, "stopped": STOPPED})
     rows["is_quiet"] = incidents.is_quiet(rows, silences, as_of).to_numpy()
     fates = incidents.followed(rows, noted)
     noted_as = [

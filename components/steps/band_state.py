@@ -25,12 +25,15 @@ BEHIND, EVERY = pd.Timedelta(days=7), pd.Timedelta(days=1)
 SERIES = (
     HOP  # noqa: S608 - texts of the program alone
     + """, news as (
-    select series, min(ts) as changed from measures
-    where known_at > %(since)s and known_at <= %(as_of)s and source = %(source)s
-      and data_set = %(data_set)s and "interval" = %(interval)s and ts >= %(begin)s
+    select series, min(ts) filter (where known_at > %(since)s) as changed,
+        min(ts) filter (where known_at > %(taken_at)s) as corrected
+    from measures
+    where known_at > least(%(since)s, %(taken_at)s) and known_at <= %(as_of)s
+      and source = %(source)s and data_set = %(data_set)s and "interval" = %(interval)s
+      and ts >= %(begin)s
     group by series
 )
-select f.series, f.first, n.changed from firsts f left join news n using (series)
+select f.series, f.first, n.changed, n.corrected from firsts f left join news n using (series)
 order by f.series
 """
 )
@@ -85,11 +88,16 @@ def keep(parts: Parts, name: str, snapshot: Snapshot, last: pd.Timestamp) -> Non
 
 
 def series_of(
-    parts: Parts, data_set: str, since: pd.Timestamp, begin: pd.Timestamp
+    parts: Parts,
+    data_set: str,
+    since: pd.Timestamp,
+    taken_at: pd.Timestamp,
+    begin: pd.Timestamp,
 ) -> pd.DataFrame:
-    """The series of a data set: ``first``, and ``changed``, the oldest bin that is news.
+    """The series of a data set: ``first``, and their oldest bins that are news; NaT for none.
 
-    News became known after ``since``; NaT where there is none. Bins before ``begin`` count not.
+    ``changed`` became known after ``since``, ``corrected`` after ``taken_at``. Bins before
+    ``begin`` count not.
     """
     rows = parts.warehouse.query(
         SERIES,
@@ -99,7 +107,8 @@ def series_of(
             "interval": parts.watch.interval,
             "as_of": parts.run.as_of.to_pydatetime(),
             "since": since.to_pydatetime(),
+            "taken_at": taken_at.to_pydatetime(),
             "begin": begin.to_pydatetime(),
         },
     )
-    return rows.astype({"first": "datetime64[us, UTC]", "changed": "datetime64[us, UTC]"})
+    return rows.astype(dict.fromkeys(("first", "changed", "corrected"), "datetime64[us, UTC]"))

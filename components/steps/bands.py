@@ -11,9 +11,9 @@ from components.bands import Band, Banded
 from components.bin_panels import TOTAL, clock, holidays, panel_of
 from components.carried import Snapshot, State
 from components.forecasters.base import BinPanel
-from components.opening import CLOSED, ENDED, HOLIDAY, LIVE, STATES, WARM_UP
+from components.opening import ENDED, HOLIDAY, LIVE, STATES, WARM_UP
 from components.panels import Array, Ints
-from components.rarity import SUREST
+from components.rarity import log_silence
 from components.steps import band_state
 from components.steps.champions import band_of
 from components.steps.measuring import HOP, last_bins
@@ -80,7 +80,8 @@ EARLY = pd.Timestamp("1970-01-01", tz="UTC")
 class Recalled:
     """Where a data set stands: who makes its bands, its bins, its series, what is carried.
 
-    ``ts`` are all bins up to the last held one, ``clock`` what the operator calls them;
+    ``ts`` are all bins up to the last held one, ``coming_ts`` those of a day behind it, the first
+    of which may be under way; ``clock`` and ``coming`` are what the operator calls them;
     ``changed`` is the oldest bin of each series that is news since the last finished run;
     ``has_sum``, whether one of the series is the sum of the others.
     """
@@ -90,6 +91,8 @@ class Recalled:
     band: Band
     ts: pd.DatetimeIndex
     clock: BinPanel
+    coming_ts: pd.DatetimeIndex
+    coming: BinPanel
     series: tuple[str, ...]
     changed: "pd.Series[pd.Timestamp]"
     has_sum: bool
@@ -121,27 +124,28 @@ def recall_bands(parts: Parts, data_set: str) -> Recalled | None:
     # LEAST passes over what is NULL: without one of the two nothing is known to be judged.
     is_begun = bool(done["is_judged"]) and bool(done["is_finished"])
     since = pd.Timestamp(done["as_of"]) if is_begun else EARLY
-    found = band_state.series_of(parts, data_set, since, begin)
+    forecaster, band, model = band_of(parts, data_set)
+    n_day = int(bins.DAY // bins.bin_length(watch.interval))
+    name = band_state.fingerprint(parts, data_set, f"{forecaster} {model}", _described(band))
+    kept = band_state.kept(parts, name, as_of, band.start(0, n_day))
+    taken_at = as_of if kept is None else kept.taken_at
+    found = band_state.series_of(parts, data_set, since, taken_at, begin)
     if last is None or found.empty:
         return None
     end = bins.bin_end(pd.DatetimeIndex([last]), watch.interval, watch.zone)[0]
     ts = bins.expected_bins(found["first"].min(), end, watch.interval, watch.zone)
-    resting = holidays(watch.holidays, ts[0], ts[-1], watch.zone)
+    coming_ts = _coming(end, watch.interval, watch.zone)
+    resting = holidays(watch.holidays, ts[0], coming_ts[-1], watch.zone)
     names = tuple(map(str, found["series"]))
     changed = pd.Series(pd.DatetimeIndex(found["changed"]), index=list(names))
     has_sum = len(names) > 1 and TOTAL not in names
     if has_sum:
         names, changed = (*names, TOTAL), pd.concat([changed, pd.Series({TOTAL: changed.min()})])
-    forecaster, band, model = band_of(parts, data_set)
-    n_day = int(bins.DAY // bins.bin_length(watch.interval))
-    name = band_state.fingerprint(parts, data_set, f"{forecaster} {model}", _described(band))
-    kept = band_state.kept(parts, name, as_of, band.start(0, n_day))
     if kept is not None and kept.last not in ts:
         kept = None
     valid: frozenset[str] = frozenset()
     if kept is not None:
-        corrected = band_state.series_of(parts, data_set, kept.taken_at, begin)
-        behind = set(corrected.loc[corrected["changed"] <= kept.last, "series"])
+        behind = set(found.loc[found["corrected"] <= kept.last, "series"])
         valid = frozenset(kept.snapshot.symbols) - behind - ({TOTAL} if behind else set())
     return Recalled(
         data_set,
@@ -149,6 +153,8 @@ def recall_bands(parts: Parts, data_set: str) -> Recalled | None:
         band,
         ts,
         clock(ts, watch.interval, watch.zone, resting),
+        coming_ts,
+        clock(coming_ts, watch.interval, watch.zone, resting),
         names,
         changed,
         has_sum,
@@ -181,7 +187,7 @@ def judge_bands(parts: Parts, at: Recalled) -> Iterator[Piece]:
         if cut > 0:
             states.append(Snapshot(names, early))
         late, rest = at.band.run(early, panel.bins(slice(max(cut - first, 0), None)))
-        coming = at.band.ahead(late, _coming(parts, at))
+        coming = at.band.ahead(late, at.coming)
         yield Piece(names, at.ts[first:], panel.value, _joined(banded, rest), coming)
     if cut > 0 and not _is_as_kept(at, cut) and not parts.is_dry:
         symbols = tuple(name for each in states for name in each.symbols)
@@ -193,35 +199,38 @@ def judge_bands(parts: Parts, at: Recalled) -> Iterator[Piece]:
 
 @dataclass
 class Crowd:
-    """How many of the series that are likely to have payments have any, bin by bin."""
+    """How many of the series that are likely to have payments have none, bin by bin.
+
+    ``until`` are the bins' ends, or how far they had come.
+    """
 
     ts: pd.DatetimeIndex
+    until: pd.DatetimeIndex
     n_likely: Ints
     n_silent: Ints
     log_p: Array
 
     @classmethod
-    def of(cls, at: Recalled) -> "Crowd":
+    def of(cls, parts: Parts, at: Recalled) -> "Crowd":
         """No series yet, of the bins that each run goes through again."""
         ts = at.ts[at.ts > at.ts[-1] - band_state.BEHIND]
         none = np.zeros(len(ts), dtype=np.int64)
-        return cls(ts, none, none.copy(), np.zeros(len(ts)))
+        until = bins.bin_end(ts, parts.watch.interval, parts.watch.zone)
+        return cls(ts, until, none, none.copy(), np.zeros(len(ts)))
 
     def add(self, at: Recalled, piece: Piece) -> None:
         """Count some series in; a sum of others is none of them."""
-        own = [not _is_sum(at, name) for name in piece.series]
+        own = np.array([not _is_sum(at, name) for name in piece.series])
         here = piece.ts.get_indexer(self.ts)
         is_there = here >= 0
-        share, standing, value = (
-            a[own][:, here[is_there]]
-            for a in (piece.banded.share, piece.banded.standing, piece.value)
-        )
+        at_bins = np.ix_(own, here[is_there])
+        share, value = piece.banded.share[at_bins], piece.value[at_bins]
+        standing = piece.banded.standing[at_bins]
         is_likely = (standing == LIVE) & (share >= LIKELY) & ~np.isnan(value)
         is_silent = is_likely & (value == 0)
         self.n_likely[is_there] += is_likely.sum(axis=0)
         self.n_silent[is_there] += is_silent.sum(axis=0)
-        rare = np.log1p(-np.minimum(share, SUREST))
-        self.log_p[is_there] += np.where(is_silent, rare, 0.0).sum(axis=0)
+        self.log_p[is_there] += log_silence(share, is_silent)
 
 
 def record_crowd(parts: Parts, at: Recalled, crowd: Crowd) -> None:
@@ -234,7 +243,7 @@ def record_crowd(parts: Parts, at: Recalled, crowd: Crowd) -> None:
             "data_set": at.data_set,
             "interval": parts.watch.interval,
             "ts": crowd.ts,
-            "until": bins.bin_end(crowd.ts, parts.watch.interval, parts.watch.zone),
+            "until": crowd.until,
             "n_likely": crowd.n_likely,
             "n_silent": crowd.n_silent,
             "p": np.exp(np.maximum(crowd.log_p, LEAST_LOG_P)),
@@ -253,8 +262,8 @@ def _cut(at: Recalled) -> int:
 
 
 def _is_as_kept(at: Recalled, cut: int) -> bool:
-    is_whole = at.kept is not None and set(at.series) == set(at.is_valid)
-    return is_whole and at.kept is not None and at.ts[cut - 1] == at.kept.last
+    is_whole = set(at.series) == set(at.is_valid)
+    return at.kept is not None and is_whole and at.ts[cut - 1] == at.kept.last
 
 
 def _groups(at: Recalled) -> Iterator[tuple[str, ...]]:
@@ -316,16 +325,8 @@ def _is_sum(at: Recalled, name: str) -> bool:
     return at.has_sum and name == TOTAL
 
 
-def _coming(parts: Parts, at: Recalled) -> BinPanel:
-    ts = coming_bins(parts, at.ts[-1])
-    resting = holidays(parts.watch.holidays, ts[0], ts[-1], parts.watch.zone)
-    return clock(ts, parts.watch.interval, parts.watch.zone, resting)
-
-
-def coming_bins(parts: Parts, last: pd.Timestamp) -> pd.DatetimeIndex:
-    """The bins behind ``last``, which may be under way."""
-    interval, zone = parts.watch.interval, parts.watch.zone
-    end = bins.bin_end(pd.DatetimeIndex([last]), interval, zone)[0]
+def _coming(end: pd.Timestamp, interval: str, zone: str) -> pd.DatetimeIndex:
+    """The bins of a day from ``end`` on."""
     length = bins.bin_length(interval)
     n_ahead = max(int(bins.DAY // length), LEAST_AHEAD)
     # When the clocks change a day has some bins more or fewer.
@@ -389,23 +390,19 @@ def levels(banded: Banded, miss: float) -> Ints:
 
 
 def _forecasts(parts: Parts, at: Recalled, piece: Piece) -> pd.DataFrame:
-    ts = coming_bins(parts, at.ts[-1])
+    ts, coming, n = at.coming_ts, piece.coming, len(piece.series)
     ends = bins.bin_end(ts, parts.watch.interval, parts.watch.zone)
-    n, m = len(piece.series), len(ts)
-    coming = piece.coming
-    is_closed = (coming.standing == CLOSED) | (coming.standing == HOLIDAY)
-    nothing = np.where(is_closed, 0.0, np.nan)
     return pd.DataFrame(
         {
             "data_set": at.data_set,
-            "series": np.repeat(np.array(piece.series, dtype=object), m),
+            "series": np.repeat(np.array(piece.series, dtype=object), len(ts)),
             "interval": parts.watch.interval,
-            "ts": ts.repeat(1).append([ts] * (n - 1)) if n > 1 else ts,
-            "ends_at": ends.append([ends] * (n - 1)) if n > 1 else ends,
+            "ts": ts.take(np.tile(np.arange(len(ts)), n)),
+            "ends_at": ends.take(np.tile(np.arange(len(ts)), n)),
             "forecaster": at.forecaster,
-            "expected": np.where(is_closed, nothing, coming.expected).ravel(),
-            "lower": np.where(is_closed, nothing, coming.lower).ravel(),
-            "upper": np.where(is_closed, nothing, coming.upper).ravel(),
+            "expected": coming.expected.ravel(),
+            "lower": coming.lower.ravel(),
+            "upper": coming.upper.ravel(),
             "standing": np.array(STATES, dtype=object)[coming.standing.ravel()],
             "so_far": np.nan,
             "nowcast": np.nan,

@@ -47,7 +47,7 @@ def forecast(parts: Parts, run: Runner) -> RunSummary:
 
 def judge(parts: Parts, recalled: Recalled) -> None:
     """Judge and record the bins of a data set, some of its series at a time."""
-    crowd, counts = Crowd.of(recalled), parts.run.counts
+    crowd, counts = Crowd.of(parts, recalled), parts.run.counts
     for piece in judge_bands(parts, recalled):
         n_new = record_bands(parts, recalled, piece)
         counts["bands_new"] = counts.get("bands_new", 0) + n_new

@@ -11,15 +11,17 @@ from components import bins
 from components.bin_panels import TOTAL, clock
 from components.errors import SourceError
 from components.panels import Array, Flags
-from components.rarity import SUREST
+from components.rarity import log_silence
 from components.records import RawReply
-from components.steps.bands import LEAST_LOG_P, LIKELY, MANY, Recalled
+from components.steps.bands import LIKELY, Crowd, Recalled, record_crowd
 from components.steps.parts import Parts
-from components.tables import FORECASTS, SILENT
+from components.tables import FORECASTS
 
 # The bin is looked at in pieces of the longest of these lengths of which it has two dozen.
 FINE = ("1m", "5m", "15m", "30m", "1h")
 PIECES = 24
+
+NOTHING = pd.DataFrame({"series": [], "ts": [], "value": []})
 
 # The same bin of so many days before says how much of it has usually come by now.
 DAYS, LEAST_DAYS = 28, 5
@@ -96,8 +98,8 @@ def _so_far(parts: Parts, at: Recalled, replies: list[RawReply]) -> SoFar | None
     if end_of_last != start or not fine:
         return None
     until = bins.last_closed_end(as_of, fine[-1], watch.zone)
-    rows = _fine(parts, replies, fine[-1])
-    if until <= start or rows.empty:
+    rows = _fine(parts, replies, fine[-1]) if until > start else NOTHING
+    if rows.empty:
         return None
     rows["bin"] = bins.bin_start(pd.DatetimeIndex(rows["ts"]), watch.interval, watch.zone)
     slot = clock(pd.DatetimeIndex([start]), watch.interval, watch.zone).day_slot[0]
@@ -155,7 +157,7 @@ def _fine(parts: Parts, replies: list[RawReply], interval: str) -> pd.DataFrame:
         if fine.measures is not None:
             tables.append(fine.measures[["series", "ts", "value"]])
     if not tables:
-        return pd.DataFrame({"series": [], "ts": [], "value": []})
+        return NOTHING
     rows: pd.DataFrame = pd.concat(tables, ignore_index=True)
     return rows.drop_duplicates(["series", "ts"], keep="last", ignore_index=True)
 
@@ -170,17 +172,11 @@ def _note_silence(
     with np.errstate(invalid="ignore"):
         is_likely: Flags = is_own & is_live & (share >= LIKELY)
     is_silent = is_likely & (so_far.now[place] == 0)
-    if is_likely.sum() < MANY:
-        return
-    log_p = np.log1p(-np.minimum(share[is_silent], SUREST)).sum()
-    row = {
-        "data_set": at.data_set,
-        "interval": parts.watch.interval,
-        "ts": so_far.start,
-        "until": so_far.until,
-        "n_likely": int(is_likely.sum()),
-        "n_silent": int(is_silent.sum()),
-        "p": float(np.exp(max(log_p, LEAST_LOG_P))),
-        "known_at": parts.run.as_of,
-    }
-    parts.warehouse.upsert(SILENT, pd.DataFrame([row]))
+    crowd = Crowd(
+        pd.DatetimeIndex([so_far.start]),
+        pd.DatetimeIndex([so_far.until]),
+        np.array([is_likely.sum()]),
+        np.array([is_silent.sum()]),
+        log_silence(share[:, None], is_silent[:, None]),
+    )
+    record_crowd(parts, at, crowd)
