@@ -129,13 +129,8 @@ def champion(trials: Sequence[Trial], miss: float) -> str:
     One that is costly to fit must beat the best of the others. "" when nobody keeps it.
     """
     kept = [t for t in trials if t.forecaster not in BASELINES and _keeps(t, miss)]
-    cheap = [t for t in kept if t.forecaster not in COSTLY]
-    best = min(cheap, key=lambda t: t.winkler, default=None)
-    costly = [t for t in kept if t.forecaster in COSTLY]
-    bound = best.winkler if best else np.inf
-    better = min((t for t in costly if t.winkler < bound), key=lambda t: t.winkler, default=None)
-    chosen = better or best
-    return chosen.forecaster if chosen else ""
+    best = min(kept, key=lambda t: (t.winkler, t.forecaster in COSTLY), default=None)
+    return best.forecaster if best else ""
 
 
 def _keeps(trial: Trial, miss: float) -> bool:

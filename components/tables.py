@@ -31,6 +31,7 @@ class Table:
         return tuple(name for name in self.columns if name not in self.key)
 
 
+_BIN = {"data_set": "text", "series": "text", "interval": "text", "ts": "timestamp"}
 _BAR = {"symbol": "text", "interval": "text", "ts": "timestamp"}
 
 # hours is "extended" for a bar before or after the exchange's session, "regular" for one
@@ -79,10 +80,7 @@ DAILY = Table("candles_daily", _MADE_OF_BARS, ("symbol", "interval", "ts"))
 MEASURES = Table(
     "measures",
     {
-        "data_set": "text",
-        "series": "text",
-        "interval": "text",
-        "ts": "timestamp",
+        **_BIN,
         "value": "float",
         "source": "text",
         "known_at": "timestamp",
@@ -98,10 +96,7 @@ MEASURES = Table(
 BANDS = Table(
     "bands",
     {
-        "data_set": "text",
-        "series": "text",
-        "interval": "text",
-        "ts": "timestamp",
+        **_BIN,
         "ends_at": "timestamp",
         "forecaster": "text",
         "actual": "float",
@@ -122,10 +117,7 @@ BANDS = Table(
 FORECASTS = Table(
     "forecasts",
     {
-        "data_set": "text",
-        "series": "text",
-        "interval": "text",
-        "ts": "timestamp",
+        **_BIN,
         "ends_at": "timestamp",
         "forecaster": "text",
         "expected": "float",

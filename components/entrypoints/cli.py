@@ -463,6 +463,9 @@ DetectorArgument = Annotated[
         show_default=True,
     ),
 ]
+# What `train` makes beside detectors.
+NO_DETECTORS = ("parameters", "forecasters")
+
 SharedSeed = Annotated[int, typer.Option(min=0, max=2**31, help="Of plants and draws.")]
 Rounds = Annotated[int, typer.Option(min=1, max=100, help="Panels planted, each otherwise.")]
 
@@ -503,13 +506,13 @@ def train(  # noqa: PLR0913 - each option of a command is an argument
     """
     from components.entrypoints import training
 
+    if detector in NO_DETECTORS and (features or per_symbol or hyper):
+        raise SettingsError(
+            f"train {detector} takes no --features, --per-symbol or --set: leave them out."
+        )
     if detector == "forecasters":
-        return _forecasters_tried(symbols, interval, as_json, features or hyper or per_symbol)
+        return _forecasters_tried(symbols, interval, as_json)
     if detector == "parameters":
-        if features or per_symbol or hyper:
-            raise SettingsError(
-                "train parameters takes no --features, --per-symbol or --set: leave them out."
-            )
         settings = _settings(symbols=symbols, interval=interval)
         wanted = _wanted(settings, since, seed, share=share)
         with _reading(settings, "train") as parts:
@@ -531,15 +534,9 @@ def train(  # noqa: PLR0913 - each option of a command is an argument
     return 0
 
 
-def _forecasters_tried(
-    symbols: str | None, interval: str | None, as_json: bool, others: Any
-) -> int:
+def _forecasters_tried(symbols: str | None, interval: str | None, as_json: bool) -> int:
     from components.entrypoints import forecasting
 
-    if others:
-        raise SettingsError(
-            "train forecasters takes no --features, --per-symbol or --set: leave them out."
-        )
     settings = _settings(symbols=symbols, interval=interval)
     found = forecasting.tried(settings, _fresh_instant(), _progress)
     words = forecasting.trials_in_words(found, settings.coverage)

@@ -15,12 +15,13 @@ from components.settings import Settings
 from components.sources.base import Source
 from components.steps.band_pages import rows_of
 from components.steps.bands import recall_bands
+from components.steps.champions import FIRST
 from components.steps.forecast import forecast
 from components.steps.parts import Parts, Progress
 from components.steps.runner import Runner
 from components.steps.trials import try_forecasters
 from components.wiring import open_parts, source_of
-from components.words import clean, counted, moment, percent, price, share
+from components.words import clean, counted, level_word, moment, percent, price, share
 
 # Series that the command shows on a terminal.
 MOST_SHOWN = 20
@@ -84,7 +85,7 @@ def in_words(shown: pd.DataFrame, zone: str, unit: str) -> str:
             "actual": _amount(row["actual"]),
             "expected": _amount(row["expected"]),
             "band": _band(row["lower"], row["upper"]),
-            "alarm": {1: "LOW", 2: "MEDIUM", 3: "HIGH"}.get(int(row["level"]), ""),
+            "alarm": level_word(int(row["level"])),
             "so far": _amount(row["so_far_next"]),
             "points to": _amount(row["nowcast_next"]),
             "next": _amount(row["expected_next"]),
@@ -173,7 +174,7 @@ def tried(settings: Settings, as_of: pd.Timestamp, progress: Progress) -> dict[s
     crowned: dict[str, str] = {}
     # The champion that there is, which may be the one that cannot be read, is not asked; and all
     # that is held is tried on, however much of it a run looks back on.
-    settings = settings.model_copy(update={"forecaster": "slot_ewma", "history_years": 100.0})
+    settings = settings.model_copy(update={"forecaster": FIRST, "history_years": 100.0})
     with open_parts(settings, as_of, command="train", reads_only=True, progress=progress) as parts:
         for data_set in parts.watch.symbols:
             recalled = recall_bands(parts, data_set)

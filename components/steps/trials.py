@@ -5,12 +5,19 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from components.bands import Band, Banded
 from components.bin_panels import panel_of
 from components.errors import NotEnoughBars, TremorError
-from components.forecast_trials import Trial, champion, compared, learned_from, split_at, walked
+from components.forecast_trials import (
+    Trial,
+    champion,
+    compared,
+    learned_from,
+    split_at,
+    table,
+    walked,
+)
 from components.forecasters import FORECASTERS, TRAINED, forecaster_named, recipe_named
 from components.forecasters.base import BinPanel
 from components.steps.bands import Recalled, measures_of
@@ -84,17 +91,11 @@ def largest(panel: BinPanel) -> BinPanel:
 
 
 def _keep(parts: Parts, at: Recalled, trials: list[Trial], crowned: str) -> None:
-    rows = pd.DataFrame(
-        [
-            {
-                **trial.__dict__,
-                "data_set": at.data_set,
-                "interval": parts.watch.interval,
-                "coverage": parts.watch.coverage,
-                "is_champion": int(trial.forecaster == crowned),
-                "known_at": parts.run.as_of,
-            }
-            for trial in trials
-        ]
+    rows = table(trials).assign(
+        data_set=at.data_set,
+        interval=parts.watch.interval,
+        coverage=parts.watch.coverage,
+        is_champion=[int(trial.forecaster == crowned) for trial in trials],
+        known_at=parts.run.as_of,
     )
     parts.warehouse.upsert(TRIALS, rows)
