@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from components.bins import instants
 from components.charts import (
     BEHIND_LABEL,
     BLUE,
@@ -329,9 +330,7 @@ def _on_the_clock(local: pd.DatetimeIndex, step: pd.Timedelta, zone: str) -> pd.
     """Round times of a zone between two of its instants; one that the clock skips is the jump."""
     first, last = (each.tz_localize(None) for each in local)
     round_times = pd.date_range(first.normalize(), last, freq=step)
-    found = round_times.tz_localize(
-        zone, nonexistent="shift_forward", ambiguous=np.ones(len(round_times), dtype=bool)
-    )
+    found = instants(round_times, zone).tz_convert(zone)
     return found[(found >= local[0]) & (found <= local[1])]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components import band_news, incidents
+from components import band_news, bins, incidents
 from components.band_news import Where, every_of, name_of
 from components.bin_panels import TOTAL
 from components.incidents import CONTINUED, TOLD, Incident, alert_id
@@ -229,9 +229,6 @@ def _told(parts: Parts, group: pd.DataFrame, as_of: pd.Timestamp) -> tuple[Alert
         _finding(parts, row, parts_of, where, as_of, in_full=place < IN_FULL)
         for place, row in enumerate(own)
     ]
-    notes: tuple[str, ...] = ()
-    if silent is not None:
-        notes = band_news.silence_notes(silent, where)
     noted = list(group["noted"])
     alert = Alert(
         id=alert_id(noted),
@@ -241,7 +238,7 @@ def _told(parts: Parts, group: pd.DataFrame, as_of: pd.Timestamp) -> tuple[Alert
         symbols=tuple(sorted({incident.symbol for incident in noted})),
         headline=band_news.headline(data_set, own, silent, where),
         findings=tuple(found),
-        notes=tuple(note for note in notes if note),
+        notes=() if silent is None else band_news.silence_notes(silent, where),
     )
     return alert, noted
 
@@ -325,8 +322,7 @@ def _since(history: pd.DataFrame, ts: pd.Timestamp) -> pd.Timestamp:
 def _week_before(history: pd.DataFrame, ts: pd.Timestamp, zone: str) -> dict[str, Any] | None:
     """The bin that began a week before on the operator's clock."""
     wall = ts.tz_convert(zone).tz_localize(None) - WEEK
-    before = wall.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
-    found = history[history["ts"] == before]
+    found = history[history["ts"] == bins.instants(pd.DatetimeIndex([wall]), zone)[0]]
     return None if found.empty else _record(found.iloc[0].to_dict())
 
 

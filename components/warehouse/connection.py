@@ -170,6 +170,9 @@ class Connection:
         finally:
             if own in self._holding:
                 self._holding.remove(own)
+                # A busy server notices a closed connection late, and the next run stepped aside.
+                with suppress(psycopg2.Error), own.cursor() as cursor:
+                    cursor.execute("SELECT pg_advisory_unlock_all()")
             own.close()
 
     def close(self) -> None:
