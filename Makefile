@@ -92,8 +92,10 @@ lock: .venv/.dev  ## Resolve the pinned versions anew
 		-c requirements.txt $(LOCK_FLAGS) -o requirements-models.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra models --extra spark \
 		-c requirements-models.txt $(LOCK_FLAGS) -o requirements-spark.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra models --extra web \
+		-c requirements-models.txt $(LOCK_FLAGS) -o requirements-web.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra models --extra spark \
-		--extra dev -c requirements-spark.txt $(LOCK_FLAGS) -o requirements-dev.txt
+		--extra web --extra dev -c requirements-spark.txt -c requirements-web.txt $(LOCK_FLAGS) -o requirements-dev.txt
 	@sed -E '/^(fastapi|starlette|sqlalchemy|websockets)==/,/[^\\]$$/d' requirements-local.txt > .venv/.constraints
 	@printf 'sqlalchemy<2.1\nwebsockets<17\n' | $(BIN)/uv pip compile pyproject.toml \
 		--extra embedded --extra flows -c .venv/.constraints --overrides /dev/stdin \
@@ -129,6 +131,11 @@ clean:  ## Remove the environment and everything embedded
 	@$(PIP) install --require-hashes -r requirements-spark.txt
 	@touch $@ .venv/.local .venv/.models
 
+.venv/.web: .venv/.made requirements-web.txt
+	@echo "installing what the API and the dashboard need (two minutes)"
+	@$(PIP) install --require-hashes -r requirements-web.txt
+	@touch $@ .venv/.local .venv/.models
+
 # uv, by its own entry of the list, does the rest in a third of the time.
 .venv/.dev: .venv/.made requirements-dev.txt
 	@echo "installing what the tests need (about two minutes)"
@@ -136,7 +143,7 @@ clean:  ## Remove the environment and everything embedded
 	@$(PIP) install --require-hashes -r .venv/.uv.txt
 	@$(BIN)/uv pip install -q -p $(BIN)/python --require-hashes --compile-bytecode \
 		-r requirements-dev.txt
-	@touch $@ .venv/.local .venv/.models .venv/.spark
+	@touch $@ .venv/.local .venv/.models .venv/.spark .venv/.web
 
 # Prefect, apart from the rest. Its scheduler fails on SQLAlchemy 2.1, and it bears no websockets
 # as new as massive asks for (and uses for streams alone).

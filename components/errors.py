@@ -15,6 +15,7 @@ TremorError                what the user can mend: one line, exit code 2
         LakeError
         WarehouseError
         WriteOnceError     an object that is written once exists with other bytes
+        NotStored          nothing of that name is in the warehouse
         FeatureStoreError  the feature store or its server; what came from there is not believed
     BrokerError            Kafka did not do what was asked (``is_transient``: it may yet)
     ParametersError        the file of the views' parameters is not what it should be
@@ -99,6 +100,14 @@ class WarehouseError(StoreError):
 
 class WriteOnceError(LakeError):
     """An object that is written once exists already with other bytes."""
+
+
+class NotStored(StoreError):
+    """Nothing of that name is in the warehouse."""
+
+    def __init__(self, what: str, name: str) -> None:
+        self.what, self.name = what, name
+        super().__init__(f"no {what} is called {name!r}.")
 
 
 class FeatureStoreError(StoreError):

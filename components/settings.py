@@ -174,7 +174,8 @@ class Settings(BaseSettings):
     redis_url: SecretStr = Field(
         SecretStr(""),
         description=(
-            "`redis://:password@host:6379/0` for the newest features. Unset: SQLite in `var/feast`."
+            "`redis://:password@host:6379/0` for the newest features, a stream's live state and "
+            "the API's answers. Unset: SQLite in `var/feast`; answers are held in process."
         ),
     )
     feast_url: str = Field(
@@ -240,6 +241,63 @@ class Settings(BaseSettings):
     )
     metrics_address: str = Field(
         "127.0.0.1", description="The address of that port: 0.0.0.0 in a container."
+    )
+
+    api_address: str = Field(
+        "127.0.0.1", description="Where `serve` listens; beyond loopback keys are always asked for."
+    )
+    api_port: int = Field(8000, ge=0, le=65_535, description="The port of `serve`.")
+    api_open: bool = Field(
+        False, description="On loopback, answer without keys: all may be read, scored and written."
+    )
+    api_origins: Names = Field(
+        (), description="Web pages that may call the API, `https://desk.example.com`. Unset: none."
+    )
+    api_requests_per_minute: float = Field(
+        6000, gt=0, le=10_000_000, description="Requests that each API key may make in a minute."
+    )
+    api_max_mb: float = Field(
+        32, gt=0, le=2048, description="The largest body that the API reads, MB."
+    )
+    api_max_rows: int = Field(
+        100_000, ge=1, le=10_000_000, description="The most candles of one request to the API."
+    )
+    api_timeout_s: float = Field(
+        30, gt=0, le=600, description="So long the API waits for a body, and works on a request, s."
+    )
+    dashboard_address: str = Field(
+        "127.0.0.1", description="Where `dashboard` listens; beyond loopback it needs a login."
+    )
+    dashboard_port: int = Field(8501, ge=0, le=65_535, description="The port of `dashboard`.")
+    dashboard_role: str = Field(
+        "read",
+        pattern="^(read|write)$",
+        description="What who looks at the dashboard without a login may do: read, or write too.",
+    )
+    dashboard_password_hash: SecretStr = Field(
+        SecretStr(""),
+        description=(
+            "A login by password: the line that `keys password` prints. It gives the write role."
+        ),
+    )
+    dashboard_oidc: Path | None = Field(
+        None,
+        description=(
+            "A login by OpenID Connect: Streamlit's secrets.toml with its [auth]. Unset: none."
+        ),
+    )
+    dashboard_readers: Names = Field(
+        (), description="E-mail addresses that may look, by that login; `*` for all it lets in."
+    )
+    dashboard_writers: Names = Field(
+        (), description="E-mail addresses that may write too, by that login."
+    )
+    reader_url: SecretStr = Field(
+        SecretStr(""),
+        description=(
+            "`postgresql://reader:password@host/db`, a role that may only read: for the SQL page. "
+            "Unset: on the embedded server a role of its own, elsewhere no SQL page."
+        ),
     )
 
     second_source: str = Field(
@@ -375,7 +433,16 @@ class Settings(BaseSettings):
         4, ge=1, le=20, description="Tries of a fetch or a delivery before it counts as failed."
     )
 
-    @field_validator("symbols", "detectors", "alert_to", "holidays", mode="before")
+    @field_validator(
+        "symbols",
+        "detectors",
+        "alert_to",
+        "holidays",
+        "api_origins",
+        "dashboard_readers",
+        "dashboard_writers",
+        mode="before",
+    )
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, str):

@@ -483,6 +483,22 @@ LIVE = Table(
     ("symbol", "interval"),
 )
 
+# Who may ask the API. ``digest`` is the SHA-256 of the key, which is kept nowhere; scopes are
+# "read", "write" and "score", joined by commas; ``revoked_at`` is NULL while it holds.
+API_KEYS = Table(
+    "api_keys",
+    {
+        "id": "text",
+        "name": "text",
+        "digest": "text",
+        "scopes": "text",
+        "made_at": "timestamp",
+        "expires_at": "timestamp",
+        "revoked_at": "timestamp",
+    },
+    ("id",),
+)
+
 RUNS = Table(
     "runs",
     {
@@ -521,6 +537,7 @@ TABLES = (
     DELIVERIES,
     LABELS,
     LIVE,
+    API_KEYS,
     RUNS,
 )
 

@@ -23,6 +23,7 @@ LACKING = (
     "the npm packages of TimescaleDB cannot be had here",
     "java or mvn is not installed",
     "the jars of Kafka or of Spark's connector cannot be had here",
+    "chromium is not installed on this machine",
     "buildah, debootstrap or root's rights, which building an image needs, are not here",
 )
 
@@ -124,6 +125,17 @@ def make_world(tmp_path, make_postgres_url):
 def world(make_world):
     """A small market, and runs over it."""
     return make_world()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless browser."""
+    from tests.browser import CHROMIUM, NO_CHROMIUM, browser
+
+    if CHROMIUM is None:
+        pytest.skip(NO_CHROMIUM)
+    with browser() as opened:
+        yield opened
 
 
 @pytest.hookimpl(wrapper=True)

@@ -652,6 +652,26 @@ def _reading(settings: "Settings", command: str) -> Any:
     return open_parts(settings, now, command=command, reads_only=True, progress=_progress)
 
 
+@app.command()
+def dashboard(
+    address: Annotated[
+        str | None, typer.Option(help="Where it listens. Default: this machine alone.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="The port. Default: 8501.")] = None,
+    role: Annotated[
+        str | None, typer.Option(help="Without a login: read, or write, which may acknowledge.")
+    ] = None,
+) -> int:
+    """Show what is unusual, why, and what would have been, as a web page.
+
+    Example: python main.py dashboard --role write
+    """
+    from components.entrypoints.dashboard.start import start
+
+    start(_settings(dashboard_address=address, dashboard_port=port, dashboard_role=role))
+    return 0
+
+
 alerts = typer.Typer(help="List alerts, show one, and say what you make of it.")
 app.add_typer(alerts, name="alerts")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from components.errors import WarehouseError
 from components.tables import (
+    API_KEYS,
     BANDS,
     CANDLES,
     CHANNELS,
@@ -138,6 +139,14 @@ def _placed(cursor: Any) -> None:
     cursor.execute("ALTER TABLE verdicts ALTER COLUMN parameters DROP DEFAULT")
 
 
+def _served(cursor: Any) -> None:
+    """Keys of the API; what pages of alerts and runs are found by."""
+    cursor.execute(sql.create(API_KEYS))
+    cursor.execute("CREATE INDEX IF NOT EXISTS alerts_known_at ON alerts (known_at DESC, id DESC)")
+    cursor.execute("CREATE INDEX IF NOT EXISTS runs_started_at ON runs (started_at DESC, id DESC)")
+    cursor.execute("CREATE INDEX IF NOT EXISTS incidents_of ON incidents (incident)")
+
+
 MIGRATIONS = (
     _tables_and_views,
     _judged_by_votes,
@@ -148,6 +157,7 @@ MIGRATIONS = (
     _streamed,
     _placed,
     _banded,
+    _served,
 )
 
 

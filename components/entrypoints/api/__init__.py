@@ -1,0 +1,1 @@
+"""The API: the same judgement and the stored alerts, over HTTP."""

@@ -1,0 +1,1 @@
+"""The web page: what is unusual, why, and what would have been."""

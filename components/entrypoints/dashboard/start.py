@@ -1,0 +1,64 @@
+"""``python main.py dashboard``: Streamlit, started with settings of its own."""
+
+import ipaddress
+import os
+import sys
+from pathlib import Path
+
+from components.errors import SettingsError
+from components.settings import Settings
+
+SCRIPT = Path(__file__).with_name("app.py")
+
+# Nothing is reported to anyone, nothing is opened, and what is shown of an error is one line.
+OPTIONS = {
+    "browser.gatherUsageStats": "false",
+    "client.showErrorDetails": "none",
+    "client.toolbarMode": "minimal",
+    "server.headless": "true",
+    "server.fileWatcherType": "none",
+    "global.developmentMode": "false",
+}
+
+
+def start(settings: Settings) -> None:
+    """Become Streamlit: it gets this process, and its signals.
+
+    Raises
+    ------
+    SettingsError
+        It would be open to the network without a login; or Streamlit is not installed.
+    """
+    try:
+        import streamlit  # noqa: F401
+    except ImportError:
+        raise SettingsError(
+            "the dashboard needs Streamlit, which is not installed. Run `make .venv/.web`."
+        ) from None
+    has_login = settings.dashboard_password_hash.get_secret_value() or settings.dashboard_oidc
+    if not (is_loopback(settings.dashboard_address) or has_login):
+        raise SettingsError(
+            f"TREMOR_DASHBOARD_ADDRESS={settings.dashboard_address} is open to the network, and "
+            "there is no login. Set TREMOR_DASHBOARD_PASSWORD_HASH or TREMOR_DASHBOARD_OIDC."
+        )
+    options = {
+        **OPTIONS,
+        "server.address": settings.dashboard_address,
+        "server.port": str(settings.dashboard_port),
+    }
+    said = [f"--{name}={value}" for name, value in options.items()]
+    root = str(SCRIPT.parents[3])
+    # What the command line said is said to the script, which reads the settings anew.
+    os.environ.update({"PYTHONPATH": root, "TREMOR_DASHBOARD_ROLE": settings.dashboard_role})
+    command = [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *said]
+    os.execv(sys.executable, command)  # noqa: S606
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

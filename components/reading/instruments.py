@@ -1,0 +1,161 @@
+"""Instruments for who looks: found by their names, and the newest bars of one."""
+
+from typing import Any
+
+import pandas as pd
+
+from components.warehouse import Warehouse
+
+# Each next name is looked up in the key's index, so that ten thousand are a tenth of a second.
+NAMES = """
+with recursive names (symbol) as (
+    (select symbol from {table} where "interval" = %(interval)s order by symbol limit 1)
+    union all
+    select (select t.symbol from {table} t
+            where t."interval" = %(interval)s and t.symbol > n.symbol order by t.symbol limit 1)
+    from names n where n.symbol is not null
+)
+"""
+
+FOUND = """
+select symbol from names
+where symbol is not null and position(upper(%(text)s) in upper(symbol)) > 0
+order by position(upper(%(text)s) in upper(symbol)), symbol limit %(limit)s
+"""
+
+CANDLES = """
+select distinct on (symbol, "interval", ts) ts, open, high, low, close, volume, vwap, hours,
+       source, known_at
+from all_candles
+where symbol = %(symbol)s and "interval" = %(interval)s and ts >= %(since)s and ts < %(until)s
+order by symbol desc, "interval" desc, ts desc, known_at desc limit %(limit)s
+"""
+
+VERDICTS = """
+select distinct on (symbol, "interval", ts) symbol, ts, judge, verdict, level, state, votes, voters,
+       vote_p, p, rate, bars_lacking, body, return, scale, market_part, residual_p, parameters,
+       known_at
+from verdicts
+where symbol = %(symbol)s and "interval" = %(interval)s and ts >= %(since)s and ts < %(until)s
+order by symbol desc, "interval" desc, ts desc, known_at desc limit %(limit)s
+"""
+
+SCORES = """
+select distinct on (symbol, "interval", ts, detector) ts, detector, score, p, n_reference, known_at
+from scores
+where symbol = %(symbol)s and "interval" = %(interval)s and ts >= %(since)s and ts < %(until)s
+order by symbol desc, "interval" desc, ts desc, detector desc, known_at desc limit %(limit)s
+"""
+
+# The newest verdict of each of some instruments.
+NEWEST = """
+select v.* from unnest(%(symbols)s::text[]) as wanted (symbol), lateral (
+    select symbol, ts, judge, verdict, level, state, votes, voters, p, rate, return, scale,
+           market_part, residual_p, bars_lacking, known_at
+    from verdicts where symbol = wanted.symbol and "interval" = %(interval)s
+      and known_at <= %(as_of)s
+    order by symbol desc, "interval" desc, ts desc, known_at desc limit 1
+) as v
+"""
+
+# The levels of the newest bars of some instruments.
+GLANCE = """
+select v.* from unnest(%(symbols)s::text[]) as wanted (symbol), lateral (
+    select distinct on (symbol, "interval", ts) symbol, ts, verdict, level, state, p, return
+    from verdicts where symbol = wanted.symbol and "interval" = %(interval)s
+      and ts >= %(since)s and known_at <= %(as_of)s
+    order by symbol desc, "interval" desc, ts desc, known_at desc limit %(n_bars)s
+) as v
+"""
+
+FIRST = pd.Timestamp(0, tz="UTC")
+LAST = pd.Timestamp("2200-01-01", tz="UTC")
+
+
+def names(
+    warehouse: Warehouse, interval: str, text: str = "", limit: int = 1000, *, judged: bool = True
+) -> list[str]:
+    """The instruments whose names hold a text, those that begin with it first.
+
+    ``judged`` ones have verdicts; the others have candles of a day or longer.
+    """
+    table = "verdicts" if judged else "candles"
+    found = warehouse.query(
+        NAMES.format(table=table) + FOUND, {"interval": interval, "text": text, "limit": limit}
+    )
+    return [str(symbol) for symbol in found["symbol"]]
+
+
+def candles(
+    warehouse: Warehouse,
+    symbol: str,
+    interval: str,
+    limit: int,
+    since: pd.Timestamp | None = None,
+    until: pd.Timestamp | None = None,
+) -> pd.DataFrame:
+    """The newest ``limit`` candles of [since, until), the newest first, latest versions."""
+    return warehouse.query(CANDLES, _asked(symbol, interval, limit, since, until))
+
+
+def verdicts(
+    warehouse: Warehouse,
+    symbol: str,
+    interval: str,
+    limit: int,
+    since: pd.Timestamp | None = None,
+    until: pd.Timestamp | None = None,
+) -> pd.DataFrame:
+    """The newest ``limit`` verdicts of [since, until), the newest first, latest versions."""
+    return warehouse.query(VERDICTS, _asked(symbol, interval, limit, since, until))
+
+
+def scores(
+    warehouse: Warehouse, symbol: str, interval: str, since: pd.Timestamp, until: pd.Timestamp
+) -> pd.DataFrame:
+    """The views' scores of the bars of [since, until], the newest first; 100,000 at most."""
+    asked = _asked(symbol, interval, 100_000, since, until + pd.Timedelta(microseconds=1))
+    return warehouse.query(SCORES, asked)
+
+
+def newest(
+    warehouse: Warehouse, symbols: list[str], interval: str, as_of: pd.Timestamp
+) -> pd.DataFrame:
+    """The newest verdict of each instrument, in the order of ``symbols``."""
+    asked = {"symbols": symbols, "interval": interval, "as_of": as_of.to_pydatetime()}
+    return warehouse.query(NEWEST, asked)
+
+
+def glance(
+    warehouse: Warehouse,
+    symbols: list[str],
+    interval: str,
+    n_bars: int,
+    as_of: pd.Timestamp,
+    since: pd.Timestamp = FIRST,
+) -> pd.DataFrame:
+    """The last ``n_bars`` verdicts of each: symbol, ts, verdict, level, state, p, return."""
+    asked = {
+        "symbols": symbols,
+        "interval": interval,
+        "as_of": as_of.to_pydatetime(),
+        "n_bars": n_bars,
+        "since": since.to_pydatetime(),
+    }
+    return warehouse.query(GLANCE, asked)
+
+
+def _asked(
+    symbol: str,
+    interval: str,
+    limit: int,
+    since: pd.Timestamp | None,
+    until: pd.Timestamp | None,
+) -> dict[str, Any]:
+    return {
+        "symbol": symbol,
+        "interval": interval,
+        "limit": limit,
+        "since": (since if since is not None else FIRST).to_pydatetime(),
+        "until": (until if until is not None else LAST).to_pydatetime(),
+    }

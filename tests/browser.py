@@ -1,0 +1,154 @@
+"""The real dashboard in a process of its own, and a real browser that looks at it."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.terminal import ROOT
+
+CHROMIUM = shutil.which("chromium")
+
+# Why a machine without a browser skips.
+NO_CHROMIUM = "chromium is not installed on this machine"
+
+# What is seen is kept for who looks at the tests.
+PICTURES = ROOT / "var" / "test-pictures"
+
+# Without these a browser asks for its maker's hosts, and as root it does not start.
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+PATIENCE_MS = 60_000
+
+
+@dataclass
+class Dashboard:
+    """A running dashboard."""
+
+    url: str
+    process: subprocess.Popen
+    log: Path
+
+    @property
+    def said(self):
+        """What it wrote on its terminal."""
+        return self.log.read_text()
+
+
+def free_port():
+    """A port that nobody listens on."""
+    with contextlib.closing(socket.socket()) as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def environment(settings):
+    """The environment of an operator with these settings, and none of this shell's."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("TREMOR_")}
+    said = {f"TREMOR_{name.upper()}": str(value) for name, value in settings.items()}
+    return {**plain, **said}
+
+
+@contextlib.contextmanager
+def dashboard(folder, settings, *arguments):
+    """Run ``python main.py dashboard`` in a folder until the end, and stop it."""
+    port, log = free_port(), Path(folder) / "dashboard.log"
+    command = [sys.executable, str(ROOT / "main.py"), "dashboard", "--port", str(port), *arguments]
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(settings), stdout=out, stderr=out
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(f"{url}/_stcore/health", process, log)
+        yield Dashboard(url, process, log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(url, process, log):
+    for _ in range(600):
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as reply:
+            if reply.status == 200:
+                return
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+@contextlib.contextmanager
+def browser():
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+def look(browser, url, *, width=1280, height=900, scheme="light", errors=None):
+    """A new window on a page; what the page's own scripts complain of goes into ``errors``."""
+    window = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, timezone_id="UTC"
+    )
+    page = window.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    if errors is not None:
+        page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(url)
+    settle(page)
+    return page
+
+
+def settle(page):
+    """Wait until the page's script has run and everything stands."""
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    page.wait_for_timeout(300)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+
+
+def picture(page, name):
+    """Keep what is seen, whole, as a PNG; give its path."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    path = PICTURES / f"{name}.png"
+    # Streamlit scrolls inside the window: one as high as the page shows all of it.
+    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    width = page.viewport_size["width"]
+    page.set_viewport_size({"width": width, "height": min(max(int(height), 600), 6000)})
+    page.wait_for_timeout(400)
+    page.screenshot(path=path)
+    return path
+
+
+def serious(page):
+    """What axe finds wrong for who cannot see, or has no mouse: serious and critical findings."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [
+        (rule["id"], rule["impact"], [node["target"] for node in rule["nodes"]][:3])
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+    ]
+
+
+def words(page):
+    """All that can be read on the page, in one line."""
+    return re.sub(r"\s+", " ", page.inner_text("[data-testid=stMain]"))
