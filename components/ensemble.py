@@ -97,6 +97,47 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Cast:
+    """The calibrated votes of a panel: all that a decision needs, at whatever rate and quorum.
+
+    Arrays (n_series, n_bars) unless said: ``score``, ``p``, ``weight`` (n_views, n_series,
+    n_bars), the weight being a view's vote; ``votes_p``, ``cast_at`` (3, n_series, n_bars) the
+    calibrated p-value of one, two and three votes, and the p at which each is cast; ``before``
+    the instrument's bars before the bar; ``regime`` 0, 1 or 2, -1 unknown.
+    """
+
+    score: Array
+    p: Array
+    weight: Array
+    votes_p: Array
+    cast_at: Array
+    before: Ints
+    regime: Ints
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What is decided of cast votes; as the fields of ``Judged``, arrays (n_series, n_bars)."""
+
+    agreed_p: Array
+    rate: Array
+    is_anomaly: Flags
+    level: Ints
+    vote_p: Array
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What is found of a panel before a rate is named: the votes, and what ``Judged`` tells."""
+
+    cast: Cast
+    channelled: Channelled
+    columns: dict[str, Array]
+    n_reference: Ints
+    seen: Seen | None
+
+
+@dataclass(frozen=True)
 class Ensemble:
     """The detectors that judge together, and the rate that they are held to.
 
@@ -131,7 +172,7 @@ class Ensemble:
         unknown = [name for name in self.detectors if name not in DETECTORS]
         if unknown:
             raise UnknownName("detector", unknown[0], list(DETECTORS))
-        unlearned = [name for name in self.detectors if _needs_training(name)]
+        unlearned = [name for name in self.detectors if needs_training(name)]
         if unlearned:
             raise SettingsError(
                 f"TREMOR_DETECTORS: {unlearned[0]} judges nothing untrained. Leave it out, run "
@@ -259,20 +300,74 @@ class Ensemble:
         rates : Array
             Stated share of bars that may alert, shape (n_series,).
         """
+        after, weighed = self.weigh(state, panel)
+        cast, channelled = weighed.cast, weighed.channelled
+        kept, decided = self.decide(scoped(state, "rate"), cast, rates)
+        after.update(named(kept, "rate"))
+        # A view that a standing price does not blind may have judged the bar.
+        is_stale = channelled.is_stale & np.isnan(decided.agreed_p)
+        is_open = np.isnan(decided.agreed_p) & ~is_stale
+        lacking = np.maximum(self.bars_before_verdict - cast.before, 1)
+        return after, Judged(
+            panel=panel,
+            score=cast.score,
+            p=cast.p,
+            n_reference=weighed.n_reference,
+            agreed_p=decided.agreed_p,
+            votes=_whole((cast.weight * _at_most(cast.p, decided.vote_p)).sum(axis=0)),
+            voters=_whole(cast.weight.sum(axis=0)),
+            vote_p=decided.vote_p,
+            level=decided.level,
+            rate=decided.rate,
+            is_anomaly=decided.is_anomaly,
+            is_stale=is_stale,
+            bars_lacking=np.where(is_open, lacking, 0),
+            body=weighed.columns["body"],
+            # What is told is the whole move, however long it took.
+            move=price.close_return(panel, state["channels.close"].astype(float)),
+            scale=channelled.scale,
+            market_part=np.expm1(channelled.market_part),
+            residual_p=weighed.columns["residual_p"],
+            channels=np.stack([channelled.columns[name] for name in VECTOR]),
+            seen=weighed.seen,
+            parameters=self._versions(panel.symbols),
+        )
+
+    def weigh(
+        self, state: State, panel: CandlePanel
+    ) -> tuple[dict[str, npt.NDArray[np.generic]], Weighed]:
+        """Everything up to the calibrated votes: neither the rate nor the quorum matters to it.
+
+        The state behind the bars holds all but that of the kept rate, which is as before.
+        """
         after = dict(state)
         channelled, columns = self._columns(state, after, panel)
         seen = self._seen(state, after, panel, columns)
         score, p, n_reference = self._views(state, after, panel, channelled, columns, seen)
         before = state["n_bars"].astype(np.int64)[:, None] + np.cumsum(panel.is_bar, axis=1) - 1
         votes_p, cast_at, weight = self._votes(state, after, p, before, channelled.regime)
+        after.update(_last_bar(state, panel))
+        cast = Cast(score, p, weight, votes_p, cast_at, before, channelled.regime)
+        return after, Weighed(cast, channelled, columns, n_reference, seen)
+
+    def decide(self, kept: State, cast: Cast, rates: Array) -> tuple[State, Decided]:
+        """Which bars of cast votes are anomalies at stated rates, and how sure that is.
+
+        Parameters
+        ----------
+        kept : State
+            Of the kept rate, before the bars.
+        cast : Cast
+            Votes of these detectors; the quorum and the rate may be others than when cast.
+        rates : Array
+            Stated share of bars that may alert, shape (n_series,).
+        """
+        p, votes_p = cast.p, cast.votes_p
         quorum = 1 if self._is_alone else self.quorum
-        agreed, shares = self._agreed(votes_p[quorum - 1], p, before, rates)
-        kept, alert, in_force = KeptRate().run(
-            scoped(state, "rate"), agreed, rates, channelled.regime
-        )
-        after.update(named(kept, "rate"))
+        agreed, shares = self._agreed(votes_p[quorum - 1], p, cast.before, rates)
+        kept, alert, in_force = KeptRate().run(kept, agreed, rates, cast.regime)
         if self._own_rule:
-            alert = score[0] > self._own_rule
+            alert = cast.score[0] > self._own_rule
             in_force = np.where(np.isnan(agreed), np.nan, two_sided(self._own_rule))
         if self._is_alone:
             # One view casts one vote: there is nothing to agree, and no level to tell.
@@ -280,39 +375,11 @@ class Ensemble:
         else:
             of_vote = (1 - shares.sum(axis=0)) * in_force
             level = _levels(votes_p, of_vote, alert, quorum)
-            vote_p = _cast_at(cast_at, level, of_vote)
+            vote_p = _cast_at(cast.cast_at, level, of_vote)
             is_voted = _at_most(votes_p[quorum - 1], of_vote)
             own = p[list(self._apart.values())]
             vote_p = np.where(alert & ~is_voted, _asked_at(own, shares * in_force), vote_p)
-        after.update(_last_bar(state, panel))
-        # A view that a standing price does not blind may have judged the bar.
-        is_stale = channelled.is_stale & np.isnan(agreed)
-        is_open = np.isnan(agreed) & ~is_stale
-        lacking = np.maximum(self.bars_before_verdict - before, 1)
-        return after, Judged(
-            panel=panel,
-            score=score,
-            p=p,
-            n_reference=n_reference,
-            agreed_p=agreed,
-            votes=_whole((weight * _at_most(p, vote_p)).sum(axis=0)),
-            voters=_whole(weight.sum(axis=0)),
-            vote_p=vote_p,
-            level=level,
-            rate=in_force,
-            is_anomaly=alert,
-            is_stale=is_stale,
-            bars_lacking=np.where(is_open, lacking, 0),
-            body=columns["body"],
-            # What is told is the whole move, however long it took.
-            move=price.close_return(panel, state["channels.close"].astype(float)),
-            scale=channelled.scale,
-            market_part=np.expm1(channelled.market_part),
-            residual_p=columns["residual_p"],
-            channels=np.stack([channelled.columns[name] for name in VECTOR]),
-            seen=seen,
-            parameters=self._versions(panel.symbols),
-        )
+        return kept, Decided(agreed, in_force, alert, level, vote_p)
 
     def _versions(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         if not (self.parameters and self.is_placed):
@@ -528,7 +595,8 @@ def _finest(window: int) -> float:
     return 1 / (10 * window)
 
 
-def _needs_training(name: str) -> bool:
+def needs_training(name: str) -> bool:
+    """Whether a detector judges nothing before it was trained on all instruments together."""
     detector = DETECTORS[name]
     return isinstance(detector, TrainableDetector) and not isinstance(detector, OwnHistoryDetector)
 
@@ -572,7 +640,7 @@ def _whole(weights: Array) -> Ints:
 
 def warm() -> None:
     """Compile every feature, scan and model's score, so that an image holds them ready."""
-    ensemble = Ensemble(tuple(name for name in DETECTORS if not _needs_training(name)), 4)
+    ensemble = Ensemble(tuple(name for name in DETECTORS if not needs_training(name)), 4)
     panel = CandlePanel(("A",), np.full((1, 1), NEVER), np.full((1, 1, len(FIELDS)), np.nan))
     for is_read in (False, True):
         # A snapshot that was read cannot be written to: to the compiler another kind of array.
@@ -583,7 +651,7 @@ def warm() -> None:
     features = AllFeatures()
     features.run(features.start(1), panel)
     for name, detector in DETECTORS.items():
-        if not _needs_training(name):
+        if not needs_training(name):
             shape = (1, detector.min_bars, len(detector.features))
             detector.fit(np.zeros(shape)).score(np.zeros(shape))
     lstm_scan.warm()
