@@ -7,6 +7,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import pandas as pd
 
+from components.errors import SettingsError
 from components.reading import runs
 from components.settings import Settings
 from components.warehouse import Warehouse
@@ -38,6 +39,30 @@ class Held:
     def may_write(self) -> bool:
         """Whether the visitor may acknowledge, snooze, label, fetch, train or promote."""
         return self.role == "write"
+
+    def require_write(self) -> None:
+        """Refuse a visitor who may only look: asked where something is stored, whatever was shown.
+
+        Raises
+        ------
+        SettingsError
+            The visitor has no write role.
+        """
+        if not self.may_write:
+            raise SettingsError(f"{self.who or 'this visitor'} may look only. {self.why_not}")
+
+    @property
+    def why_not(self) -> str:
+        """Why a control is disabled for who may only look, and the remedy; "" for who may write."""
+        if self.may_write:
+            return ""
+        has_login = self.settings.dashboard_oidc is not None
+        way = (
+            "ask the operator to add you to TREMOR_DASHBOARD_WRITERS"
+            if has_login
+            else "start it with `python main.py dashboard --role write`"
+        )
+        return f"This needs the write role: {way}."
 
     def ask(
         self,

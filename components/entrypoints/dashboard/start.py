@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 from components.errors import SettingsError
+from components.passwords import require_line
 from components.settings import Settings
 
-SCRIPT = Path(__file__).with_name("app.py")
+SCRIPT = Path(__file__).parent / "script" / "run.py"
 
 # Nothing is reported to anyone, nothing is opened, and what is shown of an error is one line.
 OPTIONS = {
@@ -18,6 +19,12 @@ OPTIONS = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
     "global.developmentMode": "false",
+    # No other site may use a visitor's session; nobody fills the memory with files.
+    "server.enableXsrfProtection": "true",
+    "server.enableCORS": "true",
+    "server.maxUploadSize": "5",
+    "server.enableStaticServing": "false",
+    "server.enableAgentApi": "false",
 }
 
 
@@ -27,7 +34,8 @@ def start(settings: Settings) -> None:
     Raises
     ------
     SettingsError
-        It would be open to the network without a login; or Streamlit is not installed.
+        It would be open to the network without a login; the login is not as it should be; or
+        Streamlit is not installed.
     """
     try:
         import streamlit  # noqa: F401
@@ -35,8 +43,7 @@ def start(settings: Settings) -> None:
         raise SettingsError(
             "the dashboard needs Streamlit, which is not installed. Run `make .venv/.web`."
         ) from None
-    has_login = settings.dashboard_password_hash.get_secret_value() or settings.dashboard_oidc
-    if not (is_loopback(settings.dashboard_address) or has_login):
+    if not (has_login(settings) or is_loopback(settings.dashboard_address)):
         raise SettingsError(
             f"TREMOR_DASHBOARD_ADDRESS={settings.dashboard_address} is open to the network, and "
             "there is no login. Set TREMOR_DASHBOARD_PASSWORD_HASH or TREMOR_DASHBOARD_OIDC."
@@ -46,12 +53,32 @@ def start(settings: Settings) -> None:
         "server.address": settings.dashboard_address,
         "server.port": str(settings.dashboard_port),
     }
+    if settings.dashboard_oidc:
+        options["secrets.files"] = str(settings.dashboard_oidc.resolve())
     said = [f"--{name}={value}" for name, value in options.items()]
-    root = str(SCRIPT.parents[3])
+    root = str(SCRIPT.parents[4])
     # What the command line said is said to the script, which reads the settings anew.
     os.environ.update({"PYTHONPATH": root, "TREMOR_DASHBOARD_ROLE": settings.dashboard_role})
     command = [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *said]
     os.execv(sys.executable, command)  # noqa: S606
+
+
+def has_login(settings: Settings) -> bool:
+    """Whether a login is set, and may be: a broken one is refused here, not at the first visit.
+
+    Raises
+    ------
+    SettingsError
+        No line of a password's hash, or no file of a provider.
+    """
+    from components.entrypoints.dashboard.entering import providers
+
+    line = settings.dashboard_password_hash.get_secret_value()
+    if line:
+        require_line(line)
+    if settings.dashboard_oidc:
+        providers(settings.dashboard_oidc)
+    return bool(line or settings.dashboard_oidc)
 
 
 def is_loopback(address: str) -> bool:

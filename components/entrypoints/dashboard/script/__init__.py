@@ -1,0 +1,1 @@
+"""What Streamlit is given to run: apart from ``pages``, which it would show by itself."""
