@@ -21,6 +21,8 @@ def untold(outcome: Outcome, since: pd.Timestamp, most: int) -> pd.DataFrame:
     for votes, decided in zip(outcome.votes, outcome.decided, strict=True):
         is_quiet = within(votes, decided, since) & ~decided.is_anomaly
         size = np.where(is_quiet & np.isfinite(votes.move), np.abs(votes.move), -1.0)
+        if not size.size:
+            continue
         n = min(most, size.size)
         at = np.argpartition(size, size.size - n, axis=None)[size.size - n :]
         series, bars = np.unravel_index(at[size.flat[at] >= 0], size.shape)
