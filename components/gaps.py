@@ -41,24 +41,24 @@ def with_steps(
         at = np.flatnonzero(follows & (calendar == name).to_numpy())
         ts, since = (pd.DatetimeIndex(each.iloc[at]) for each in (rows["ts"], before))
         symbol = str(rows["symbol"].iloc[at[0]])
-        steps[at] = np.maximum(_counted(calendars, interval, symbol, since, ts), 1)
+        steps[at] = steps_behind(calendars, interval, symbol, since, ts)
     return rows.assign(steps=steps)
 
 
-def _counted(
+def steps_behind(
     calendars: Calendars,
     interval: str,
     symbol: str,
     before: pd.DatetimeIndex,
     ts: pd.DatetimeIndex,
 ) -> Counts:
-    """How many bars are expected after ``before`` and up to ``ts``."""
+    """How many bars are expected after ``before`` and up to ``ts``, of one calendar; at least 1."""
     step = length(interval)
     # The calendars of exchanges list days, not weeks of them.
     if calendars.of(symbol) == ALWAYS_OPEN or step > DAY:
-        return np.asarray(np.round((ts - before) / step), dtype=np.int64)
+        return np.maximum(np.asarray(np.round((ts - before) / step), dtype=np.int64), 1)
     # Whole days, so that groups of instruments ask for the same list and find it kept.
     since, until = before.min().floor("D"), ts.max().floor("D") + DAY
     due = calendars.expected(symbol, interval, since, until)
     first, last = (due.searchsorted(each, side="right") for each in (before, ts))
-    return np.asarray(last - first, dtype=np.int64)
+    return np.maximum(np.asarray(last - first, dtype=np.int64), 1)

@@ -78,3 +78,50 @@ class Metrics:
                 f"TREMOR_METRICS_PORT={port} cannot be used ({error.strerror}). Name a free one."
             ) from error
         return int(server.server_port)
+
+
+class ApiMetrics:
+    """What the API counts, in a register of its own."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self._register = CollectorRegistry()
+        of: dict[str, Any] = {"registry": self._register}
+        self._requests = Counter(
+            "tremor_api_requests", "Requests answered", ["method", "route", "status"], **of
+        )
+        self._seconds = Histogram(
+            "tremor_api_seconds", "From request to answer", ["route"], buckets=BUCKETS_S, **of
+        )
+        self._cached = Counter("tremor_api_cached", "Questions found answered", ["found"], **of)
+        self._judged = Counter("tremor_api_bars", "Bars judged on request", **of)
+        self._streams = Gauge("tremor_api_streams", "Who listens to new verdicts", **of)
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered; ``route`` is the path as it is written, not as it was asked."""
+        # A method is the client's word: an unknown one is no label of its own.
+        known = method if method in METHODS else "other"
+        self._requests.labels(known, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def looked_up(self, *, is_found: bool) -> None:
+        """An answer was looked for in the cache."""
+        self._cached.labels("yes" if is_found else "no").inc()
+
+    def judged(self, n_bars: int) -> None:
+        """So many bars were judged."""
+        self._judged.inc(n_bars)
+
+    def listening(self, change: int) -> None:
+        """Somebody began, or ceased, to listen."""
+        self._streams.inc(change)
+
+    def text(self) -> str:
+        """All of it as Prometheus reads it."""
+        from prometheus_client import generate_latest
+
+        return generate_latest(self._register).decode()
+
+
+METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})

@@ -444,7 +444,8 @@ DELIVERIES = Table(
     ("alert_id", "channel"),
 )
 
-# action is "acknowledge", "snooze" or "label"; label is a person's finding.
+# action is "acknowledge", "snooze" or "label"; label is a person's finding; made_by is who said it,
+# as far as the way that he took knows him: the key of the API, the dashboard's visitor.
 LABELS = Table(
     "labels",
     {
@@ -454,6 +455,7 @@ LABELS = Table(
         "until": "timestamp",
         "label": "text",
         "note": "text",
+        "made_by": "text",
         "made_at": "timestamp",
     },
     ("alert_id", "symbol", "action", "made_at"),

@@ -8,35 +8,46 @@ from components.ensemble import Judged
 from components.features.channels import VECTOR
 from components.panels import CandlePanel, Flags
 
+Places = npt.NDArray[np.intp]
+
 
 def verdict_rows(judged: Judged, judge: str, interval: str, known_at: pd.Timestamp) -> pd.DataFrame:
     """The verdicts of a panel as rows of the ``verdicts`` table."""
     series, bars = np.nonzero(judged.panel.is_bar)
-    undecided = np.isnan(judged.agreed_p[series, bars])
-    anomaly = judged.is_anomaly[series, bars]
     return pd.DataFrame(
         {
             **_bar_columns(judged.panel, series, bars, interval, known_at),
             "judge": judge,
-            "verdict": np.where(undecided, "undecided", np.where(anomaly, "anomaly", "normal")),
-            "votes": judged.votes[series, bars],
-            "voters": judged.voters[series, bars],
-            "vote_p": judged.vote_p[series, bars],
-            "level": judged.level[series, bars],
-            "state": np.where(
-                judged.is_stale[series, bars], "stale", np.where(undecided, "warm-up", "live")
-            ),
-            "p": judged.agreed_p[series, bars],
-            "rate": judged.rate[series, bars],
-            "bars_lacking": judged.bars_lacking[series, bars],
-            "body": judged.body[series, bars],
-            "return": judged.move[series, bars],
-            "scale": judged.scale[series, bars],
-            "market_part": judged.market_part[series, bars],
-            "residual_p": judged.residual_p[series, bars],
-            "parameters": np.array(judged.parameters, dtype=object)[series],
+            **verdict_columns(judged, series, bars),
         }
     )
+
+
+def verdict_columns(
+    judged: Judged, series: Places, bars: Places
+) -> dict[str, npt.NDArray[np.generic]]:
+    """What was found at some places of a panel, in the columns of the ``verdicts`` table."""
+    undecided = np.isnan(judged.agreed_p[series, bars])
+    anomaly = judged.is_anomaly[series, bars]
+    return {
+        "verdict": np.where(undecided, "undecided", np.where(anomaly, "anomaly", "normal")),
+        "votes": judged.votes[series, bars],
+        "voters": judged.voters[series, bars],
+        "vote_p": judged.vote_p[series, bars],
+        "level": judged.level[series, bars],
+        "state": np.where(
+            judged.is_stale[series, bars], "stale", np.where(undecided, "warm-up", "live")
+        ),
+        "p": judged.agreed_p[series, bars],
+        "rate": judged.rate[series, bars],
+        "bars_lacking": judged.bars_lacking[series, bars],
+        "body": judged.body[series, bars],
+        "return": judged.move[series, bars],
+        "scale": judged.scale[series, bars],
+        "market_part": judged.market_part[series, bars],
+        "residual_p": judged.residual_p[series, bars],
+        "parameters": np.array(judged.parameters, dtype=object)[series],
+    }
 
 
 def score_rows(

@@ -653,6 +653,26 @@ def _reading(settings: "Settings", command: str) -> Any:
 
 
 @app.command()
+def serve(
+    address: Annotated[
+        str | None, typer.Option(help="Where it listens. Default: this machine alone.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="The port. Default: 8000.")] = None,
+    is_open: Annotated[
+        bool, typer.Option("--open", help="On loopback alone: answer without keys.")
+    ] = False,
+) -> int:
+    """Serve the API: candles in, verdicts out; alerts, incidents, instruments, models, runs.
+
+    Example: python main.py serve --port 8000
+    """
+    from components.entrypoints.api.serving import serve as start
+
+    start(_settings(api_address=address, api_port=port, api_open=True if is_open else None))
+    return 0
+
+
+@app.command()
 def dashboard(
     address: Annotated[
         str | None, typer.Option(help="Where it listens. Default: this machine alone.")
@@ -669,6 +689,58 @@ def dashboard(
     from components.entrypoints.dashboard.start import start
 
     start(_settings(dashboard_address=address, dashboard_port=port, dashboard_role=role))
+    return 0
+
+
+keys = typer.Typer(help="Keys of the API: make one, list them, revoke one.")
+app.add_typer(keys, name="keys")
+
+
+@keys.command("make")
+def make_key(
+    name: Annotated[str, typer.Argument(help="Who, or what, asks with it.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, write or score; may be repeated.")
+    ] = None,
+    days: Annotated[
+        int, typer.Option(min=0, max=36_500, help="Holds so many days; 0: for ever.")
+    ] = 365,
+) -> int:
+    """Make a key and print it, once: it is kept nowhere.
+
+    Example: python main.py keys make risk-desk --scope read --scope score --days 90
+    """
+    from components.steps import keys as kept
+
+    with _warehouse() as warehouse:
+        now = _instant(None, "now")
+        typer.echo(kept.make(warehouse, name, tuple(scope or ("read",)), days, now))
+    return 0
+
+
+@keys.command("list")
+def list_keys(as_json: JsonOption = False) -> int:
+    """List the keys, without anything that could be used.
+
+    Example: python main.py keys list
+    """
+    from components.steps import keys as kept
+
+    with _warehouse() as warehouse:
+        _show({"keys": kept.listed(warehouse)}, as_json)
+    return 0
+
+
+@keys.command("revoke")
+def revoke_key(which: Annotated[str, typer.Argument(help="A key's id or name.")]) -> int:
+    """Revoke a key; a server that runs notices within a second.
+
+    Example: python main.py keys revoke risk-desk
+    """
+    from components.steps import keys as kept
+
+    with _warehouse() as warehouse:
+        typer.echo(f"revoked: {kept.revoke(warehouse, which, _instant(None, 'now'))}")
     return 0
 
 

@@ -210,15 +210,17 @@ def said_at(warehouse: Warehouse, now: pd.Timestamp) -> pd.Timestamp:
     return pd.Timestamp(said) + pd.Timedelta(seconds=1)
 
 
-def act(
+def act(  # noqa: PLR0913 - what a person says has so many parts
     warehouse: Warehouse,
     alert_id: str,
     action: str,
     made_at: pd.Timestamp,
+    *,
     until: pd.Timestamp | None = None,
     label: str = "",
     note: str = "",
     symbol: str = "",
+    made_by: str = "",
 ) -> list[str]:
     """Keep what a person said of an alert, for one or each of its instruments; give these.
 
@@ -245,6 +247,7 @@ def act(
         action=action,
         label=label,
         note=clean(note),
+        made_by=clean(made_by, 64),
         made_at=made_at,
     )
     rows["until"] = pd.Series([until] * len(rows), dtype="datetime64[us, UTC]")

@@ -17,6 +17,7 @@ from components.tables import (
     FEATURE_VALUES,
     FORECASTS,
     INCIDENTS,
+    LABELS,
     LIVE,
     MARKET,
     MEASURES,
@@ -140,8 +141,9 @@ def _placed(cursor: Any) -> None:
 
 
 def _served(cursor: Any) -> None:
-    """Keys of the API; what pages of alerts and runs are found by."""
+    """Keys of the API; who said it; what pages of alerts and runs are found by."""
     cursor.execute(sql.create(API_KEYS))
+    cursor.execute(sql.add_columns(LABELS))
     cursor.execute("CREATE INDEX IF NOT EXISTS alerts_known_at ON alerts (known_at DESC, id DESC)")
     cursor.execute("CREATE INDEX IF NOT EXISTS runs_started_at ON runs (started_at DESC, id DESC)")
     cursor.execute("CREATE INDEX IF NOT EXISTS incidents_of ON incidents (incident)")
