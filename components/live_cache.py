@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from components.rows import json_rows
+from components.tables import LIVE
 
 log = logging.getLogger("tremor")
 
@@ -57,3 +58,19 @@ class LiveCache:
             self._is_away, self._client = True, None
         else:
             self._is_away = False
+
+
+def read_live(url: str, prefix: str, interval: str) -> pd.DataFrame | None:
+    """What a stream put there: rows of the ``live`` table; None when it is away, or has none."""
+    import redis
+
+    try:
+        client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+        with client:
+            said = client.hvals(f"{prefix}:live:{interval}")
+        rows = pd.DataFrame([json.loads(row) for row in said], columns=list(LIVE.columns))
+    except (redis.RedisError, ValueError, OSError):
+        return None
+    times = [name for name, kind in LIVE.columns.items() if kind == "timestamp"]
+    rows = rows.assign(**{name: pd.to_datetime(rows[name], utc=True) for name in times})
+    return rows if len(rows) else None
