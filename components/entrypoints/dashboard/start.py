@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from components.errors import SettingsError
@@ -25,6 +26,10 @@ OPTIONS = {
     "server.maxUploadSize": "5",
     "server.enableStaticServing": "false",
     "server.enableAgentApi": "false",
+    # Light or dark is the visitor's; in both, marks and small print are to be read by all.
+    "theme.light.primaryColor": "#00568a",
+    "theme.light.textColor": "#0b0d12",
+    "theme.dark.primaryColor": "#7cc0ff",
 }
 
 
@@ -78,6 +83,11 @@ def has_login(settings: Settings) -> bool:
         require_line(line)
     if settings.dashboard_oidc:
         providers(settings.dashboard_oidc)
+        if not all(map(find_spec, ("authlib", "httpx"))):
+            raise SettingsError(
+                "TREMOR_DASHBOARD_OIDC needs Authlib and httpx, which are not installed. "
+                "Run `make .venv/.web`."
+            )
     return bool(line or settings.dashboard_oidc)
 
 
