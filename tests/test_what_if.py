@@ -24,7 +24,7 @@ from components.steps.evaluate import shipped_events
 from components.steps.judging import rebuilds
 from components.steps.weighing import votes_of
 from components.verdicts import verdict_rows
-from components.what_if.known import _as_told
+from components.what_if.known import as_told
 from components.wiring import open_parts, open_warehouse
 from tests.panels_made import candle_panel
 from tests.worlds import DAY, LAST, MORNING, history
@@ -141,7 +141,7 @@ def test_bars_told_are_counted_per_instrument_and_year_as_the_evaluation_counts_
     """Promise 4 counts them so: by year, pooled, and none twice."""
     outcome = what_if.decide(Ensemble(ENSEMBLE, 12), [five])
     rows, time = what_if.told_bars(outcome, EVER), what_if.lived(outcome, EVER)
-    theirs = realised_rates(_as_told(outcome.ensemble, five, outcome.decided[0]))
+    theirs = realised_rates(as_told(outcome.ensemble, five, outcome.decided[0], np.arange(3)))
     ours = what_if.counts(rows, time)
     assert (ours.bars, ours.years) == (
         theirs["n_alerts"],
@@ -248,7 +248,9 @@ def test_known_events_are_matched_as_the_evaluation_matches_them(five):
     events = pd.DataFrame({"symbol": "S0", "date": dates, "what": "x"})
     own = what_if.events_of(("S0", "S1"), events, calendars)
     fates = what_if.fates(outcome, own, calendars)
-    theirs = dated_recall(_as_told(outcome.ensemble, five, outcome.decided[0]), events, calendars)
+    theirs = dated_recall(
+        as_told(outcome.ensemble, five, outcome.decided[0], np.arange(3)), events, calendars
+    )
     assert fates.count(what_if.TOLD) + fates.count(what_if.MISSED) == theirs["n"]
     assert fates.count(what_if.MISSED) == len(theirs["missed"]) > 0
     assert fates.count(what_if.TOLD) > 0

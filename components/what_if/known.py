@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from components.ensemble import Decided, Ensemble
@@ -59,7 +60,10 @@ def fates(outcome: Outcome, events: pd.DataFrame, calendars: Calendars) -> list[
     missed: set[str] = set()
     for votes, decided in zip(outcome.votes, outcome.decided, strict=True):
         own = events[events["symbol"].isin(votes.symbols)]
-        told = _as_told(outcome.ensemble, votes, decided)
+        meant = np.flatnonzero(np.isin(votes.symbols, own["symbol"].unique()))
+        if not len(meant):
+            continue
+        told = as_told(outcome.ensemble, votes, decided, meant)
         silent = replace(told, is_alert=np.zeros_like(told.is_alert))
         # Who tells nothing misses all that can be found.
         judged |= set(dated_recall(silent, own, calendars)["missed"])
@@ -71,15 +75,18 @@ def fates(outcome: Outcome, events: pd.DataFrame, calendars: Calendars) -> list[
     return [MISSED if name in missed else TOLD if name in judged else NOT_JUDGED for name in names]
 
 
-def _as_told(ensemble: Ensemble, votes: Votes, decided: Decided) -> Told:
+def as_told(
+    ensemble: Ensemble, votes: Votes, decided: Decided, series: npt.NDArray[np.intp]
+) -> Told:
+    """Some instruments' decisions as the evaluation takes them."""
     return Told(
-        symbols=votes.symbols,
-        ts=votes.ts,
-        is_alert=decided.is_anomaly,
-        level=decided.level,
-        surprise=-np.log(decided.agreed_p),
-        move=votes.move,
-        scale=votes.scale,
-        per_year=votes.per_year,
+        symbols=tuple(votes.symbols[at] for at in series),
+        ts=votes.ts[series],
+        is_alert=decided.is_anomaly[series],
+        level=decided.level[series],
+        surprise=-np.log(decided.agreed_p[series]),
+        move=votes.move[series],
+        scale=votes.scale[series],
+        per_year=votes.per_year[series],
         alerts_per_year=ensemble.alerts_per_year,
     )

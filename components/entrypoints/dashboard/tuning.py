@@ -12,44 +12,8 @@ from components.rows import is_intraday
 from components.settings import Settings
 
 # Alerts an instrument that may be accepted: a year, and a week for bars shorter than a day.
-A_YEAR = (
-    0.5,
-    1.0,
-    1.5,
-    2.0,
-    2.5,
-    3.0,
-    4.0,
-    5.0,
-    6.0,
-    8.0,
-    10.0,
-    12.0,
-    16.0,
-    20.0,
-    26.0,
-    36.0,
-    52.0,
-)
-A_WEEK = (
-    0.1,
-    0.25,
-    0.5,
-    0.75,
-    1.0,
-    1.5,
-    2.0,
-    2.5,
-    3.0,
-    4.0,
-    5.0,
-    7.0,
-    10.0,
-    14.0,
-    21.0,
-    28.0,
-    49.0,
-)
+A_YEAR = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 26.0, 52.0)
+A_WEEK = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 14.0, 21.0, 49.0)
 
 QUORUMS = {1: "1 (LOW)", 2: "2 (MEDIUM)", 3: "3 (HIGH)"}
 
@@ -89,6 +53,7 @@ def ask(held: Held) -> Asked:
             help="True or false ones: bars at which enough votes agree. Fewer are quieter.",
             key="what_if_rate",
         )
+        span = st.radio("Bars shown", list(SPANS), index=2, horizontal=True, key="what_if_span")
     with middle:
         quorum = st.radio(
             "Votes that make an alert",
@@ -98,7 +63,6 @@ def ask(held: Held) -> Asked:
             horizontal=True,
             key="what_if_quorum",
         )
-        span = st.radio("Bars shown", list(SPANS), index=2, horizontal=True, key="what_if_span")
     detectors = _detectors(now)
     stated = {f"alerts_per_{unit}": rate, "quorum": quorum, "detectors": detectors}
     years = SPANS[span]
