@@ -26,6 +26,8 @@ from components.steps.weighing import votes_of
 from components.verdicts import verdict_rows
 from components.what_if.known import as_told
 from components.wiring import open_parts, open_warehouse
+from tests.binance_stand_in import BinanceStandIn, minutes
+from tests.minute_worlds import of_binance
 from tests.panels_made import candle_panel
 from tests.worlds import DAY, LAST, MORNING, history
 
@@ -368,3 +370,23 @@ def test_the_evaluation_s_own_judging_agrees():
     np.testing.assert_array_equal(
         what_if.decide(judge, [votes]).decided[0].is_anomaly, told.is_alert
     )
+
+
+def test_minutes_too_are_told_as_the_runs_stored_them(make_world):
+    """At so many alerts a week, with the views that are asked apart from the vote."""
+    names, noon = ("AAAUSDT", "BBBUSDT"), pd.Timestamp("2024-03-13 12:00", tz="UTC")
+    first = noon - pd.Timedelta(hours=36)
+    frames = {
+        name: minutes(f"{first:%Y-%m-%d %H:%M}", 36 * 60, seed=seed, price=50)
+        for seed, name in enumerate(names)
+    }
+    with BinanceStandIn(frames, published_until=noon.floor("D")) as server:
+        world = of_binance(make_world(), server, names, history_years=1.5 / 365.25)
+        world.run(noon, alerts_per_week=40)
+        chosen = world.read_settings(alerts_per_week=40)
+        with open_parts(chosen, noon, reads_only=True) as parts:
+            ensemble, votes = parts.ensemble, votes_of(parts, names, noon)
+    outcome = what_if.decide(ensemble, votes)
+    assert {"surge", "swing"} < set(ensemble.detectors)
+    assert_told_as_stored(outcome, stored(world, ensemble.name)[1])
+    assert what_if.told_bars(outcome, EVER)["follows"].any()
