@@ -23,7 +23,7 @@ WORDS = np.array([word for _, word, _ in STATES])
 UNDECIDED = 4
 
 # One row of a picture and what surrounds them, in pixels.
-ROW, AROUND = 19, 120
+ROW, AROUND = 19, 90
 
 
 def codes(verdicts: pd.DataFrame) -> Array:
@@ -106,13 +106,13 @@ def _drawn(
         hovertemplate="%{y} " + when + "<br>%{customdata[0]}<br>return %{customdata[1]:+.2f} %"
         "<br>p = %{customdata[2]:.3g}<extra></extra>",
     )  # fmt: skip
-    for letter, word, colour in STATES:
-        drawn.add_scatter(
-            x=[None], y=[None], mode="markers", name=f"{letter} {word}".strip(),
-            marker={"color": colour, "symbol": "square", "size": 11,
-                    "line": {"color": "#7A8794", "width": 1}},
-        )  # fmt: skip
     return drawn
+
+
+def legend_words() -> str:
+    """What the letters of the pictures mean."""
+    said = [f"{letter or 'no letter'}: {word}" for letter, word, _ in STATES]
+    return f"{'; '.join(said)}; no cell: no bar."
 
 
 def _dates(days: pd.DataFrame) -> Array:

@@ -16,8 +16,7 @@ def parts(market_part: float, own_part: float) -> go.Figure:
     drawn = go.Figure()
     drawn.add_bar(
         y=names, x=values, text=said, orientation="h", textposition="auto", width=0.62,
-        marker={"color": [GREY, BLUE], "line": {"width": 0},
-                "pattern": {"shape": ["/", ""], "fgcolor": "white", "fgopacity": 0.35}},
+        marker={"color": [GREY, BLUE], "line": {"width": 0}},
         hovertemplate="%{y}: %{text}<extra></extra>",
     )  # fmt: skip
     drawn.add_vline(x=0, line={"color": GREY, "width": 1})

@@ -38,6 +38,11 @@ from (select check_name, symbol, known_at from quarantine limit %(looked_at)s) a
 group by check_name order by n_rows desc limit 100
 """
 
+ASIDE_ROWS = """
+select check_name as "check", symbol, ts, row_text::text as row, source, known_at from quarantine
+where symbol = any(%(symbols)s) order by known_at desc, symbol, ts limit %(limit)s
+"""
+
 PENDING = """
 select d.alert_id, d.channel, a.headline, a.known_at from deliveries d
 join alerts a on a.id = d.alert_id where d.delivered_at is null
@@ -105,6 +110,11 @@ def unjudged(
 def aside(warehouse: Warehouse) -> pd.DataFrame:
     """Rows kept aside by check: n_rows, n_instruments, first_symbol, newest."""
     return warehouse.query(ASIDE, {"looked_at": LOOKED_AT})
+
+
+def aside_rows(warehouse: Warehouse, symbols: list[str], limit: int = 500) -> pd.DataFrame:
+    """The newest rows kept aside of some instruments, with the check that each failed."""
+    return warehouse.query(ASIDE_ROWS, {"symbols": symbols, "limit": limit})
 
 
 def pending(warehouse: Warehouse, limit: int = 50) -> pd.DataFrame:

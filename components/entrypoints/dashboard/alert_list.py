@@ -28,14 +28,17 @@ NOTHING = (
 
 def choose(held: Held) -> str:
     """Show what can be chosen; give the id of the alert that is, "" for none."""
-    wanted = st.pills(
-        "Levels", list(LEVELS), selection_mode="multi", default=["HIGH", "MEDIUM", OTHER]
-    )
+    row = st.container(horizontal=True)
+    wanted = [
+        name
+        for name in LEVELS
+        if row.checkbox(name, value=name != "LOW", key=f"level_{name}", width="content")
+    ]
     symbol = st.text_input(
         "Instrument", placeholder="all; or a name, AAPL", key="today_symbol", max_chars=40
     ).strip()
     n_shown = st.session_state.setdefault("n_alerts", FIRST)
-    listed = listing(held, list(wanted), symbol, n_shown)
+    listed = listing(held, wanted, symbol, n_shown)
     if "LOW" in wanted:
         _show_low(held, symbol)
     if listed.empty:

@@ -43,6 +43,7 @@ def show_glance(held: Held) -> None:
         key="glance",
         alt=heat_map.glance_words(rows),
     )
+    st.caption(escaped(heat_map.legend_words()))
     if is_daily(interval):
         _show_year(held, symbols, interval)
 

@@ -29,7 +29,7 @@ OPTIONS = {
     # Light or dark is the visitor's; in both, marks and small print are to be read by all.
     "theme.light.primaryColor": "#00568a",
     "theme.light.textColor": "#0b0d12",
-    "theme.dark.primaryColor": "#7cc0ff",
+    "theme.dark.primaryColor": "#2874c2",
 }
 
 
