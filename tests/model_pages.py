@@ -3,13 +3,19 @@
 import contextlib
 from pathlib import Path
 
+import pandas as pd
 from playwright.sync_api import TimeoutError as TooLate
 
+from components.entrypoints.dashboard import jobs
+from components.entrypoints.dashboard.held import Held
 from tests import browser
-from tests.browser import settle
+from tests.browser import environment, settle
 from tests.terminal import hurry, run_sql, tremor
 from tests.trained_worlds import LAST, fill
 from tests.worlds import World
+
+# On a machine that has much else to do.
+ENDED_MS = 240_000
 
 
 def judged_world(tmp_path_factory, postgres_server, name):
@@ -37,11 +43,39 @@ def settings_of(world):
 
 
 def look(chromium, dashboard, name, **window):
-    """A new window on a page of a dashboard, once its heading and what follows is there."""
+    """A new window on a page of a dashboard, alone, once its heading and what follows is there."""
+    for context in chromium.contexts:
+        context.close()
     page = browser.look(chromium, f"{dashboard.url}/{name}", **window)
     page.wait_for_selector("[data-testid=stMain] h1")
-    settle(page)
+    calm(page)
     return page
+
+
+def calm(page):
+    """Wait until nothing on the page is of the run of its script before, which is shown paler."""
+    settle(page)
+    page.wait_for_function("() => !document.querySelector('[data-stale=true]')")
+    page.wait_for_timeout(150)
+
+
+def ended(page):
+    """Wait until a piece of work has begun, ended, and left the page as it stays."""
+    page.wait_for_selector("text=is going on", state="detached", timeout=ENDED_MS)
+    calm(page)
+
+
+def begin(world, monkeypatch, kind, asked):
+    """Start a piece of work as the dashboard over a world would."""
+    for name, value in environment(settings_of(world)).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(world.folder)
+    jobs.start(held_by(world), kind, asked)
+
+
+def held_by(world, role="write"):
+    """What a page over a world is given."""
+    return Held(world.read_settings(), None, "someone", role, pd.Timestamp.now("UTC"))
 
 
 def choose(page, label, option):
@@ -51,7 +85,7 @@ def choose(page, label, option):
         page.get_by_role("combobox", name=label).click()
         with contextlib.suppress(TooLate):
             wanted.click(timeout=5_000)
-            settle(page)
+            calm(page)
             return
         page.keyboard.press("Escape")
     raise AssertionError(f"no {option} in {label}")
@@ -59,9 +93,9 @@ def choose(page, label, option):
 
 def write(page, label, text):
     """Write into a field and leave it."""
-    page.get_by_label(label).fill(text)
+    page.get_by_label(label).and_(page.locator("input")).fill(text)
     page.keyboard.press("Tab")
-    settle(page)
+    calm(page)
 
 
 def press(page, name):

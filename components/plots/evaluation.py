@@ -82,10 +82,14 @@ def found_by_kind(methods: Mapping[str, Mapping[str, float | None]], axis: str) 
             orientation="h",
             offsetgroup=str(place),
             marker=MARKS[place % len(MARKS)],
+            cliponaxis=False,
             hovertemplate="%{y}: %{x:.1%}<extra>" + name + "</extra>",
         )
     figure.update_layout(scattermode="group", scattergap=0.4)
-    figure.update_xaxes(title=axis, tickformat=".0%", rangemode="tozero")
+    least = min(
+        (share for found in methods.values() for share in found.values() if share), default=0
+    )
+    figure.update_xaxes(title=axis, tickformat=".0%", range=[min(least, 0) - 0.02, 1.03])
     figure.update_yaxes(
         categoryorder="array", categoryarray=[k.replace("_", " ") for k in kinds[::-1]]
     )

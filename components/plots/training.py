@@ -32,11 +32,14 @@ def recall_of_methods(shares: Mapping[str, Mapping[str, Mapping[str, float]]]) -
                 "arrayminus": [by_kind[kind]["mean"] - by_kind[kind]["low"] for kind in kinds],
                 "thickness": 1,
             },
+            cliponaxis=False,
             marker=MARKS[place % len(MARKS)],
             hovertemplate="%{y}: %{x:.1%}<extra>" + name + "</extra>",
         )
     figure.update_layout(scattermode="group", scattergap=0.3)
-    figure.update_xaxes(title="share of planted anomalies found", tickformat=".0%", range=[0, 1.02])
+    figure.update_xaxes(
+        title="share of planted anomalies found", tickformat=".0%", range=[-0.02, 1.03]
+    )
     figure.update_yaxes(autorange="reversed")
     n_rows = max((len(each) for each in shares.values()), default=1)
     return framed(figure, 120 + 14 * n_rows * max(1, len(shares)))

@@ -53,6 +53,11 @@ def read(_held: Held, key: str) -> dict[str, Any]:
     return found
 
 
+def report(held: Held, key: str) -> bytes:
+    """The page of an evaluation, whole, as one HTML file."""
+    return _lake(held).objects.get(key.replace(FIGURES, PAGE))
+
+
 def _lake(held: Held) -> Lake:
     return Lake(held.settings.lake_root, held.settings.timeout_s)
 

@@ -24,7 +24,6 @@ def show_controls(held: Held, rows: pd.DataFrame) -> None:
             "Version to promote",
             list(others.index),
             format_func=lambda one: f"{one}: {others.loc[one, 'detector']}",
-            disabled=bool(reason) or others.empty,
         )
     with columns[1]:
         if st.button(

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from components.detectors.base import TrainableDetector, TrainedModel
-from components.entrypoints.training import hyper_from
 from components.errors import SettingsError
 from components.panels import Array
+
+# What is estimated beside models: where the features of the micro and macro views usually lie.
+PARAMETERS = "parameters"
 
 # Each is fitted once; more would choose by luck, and take hours.
 MOST_TRIED = 24
@@ -70,6 +72,8 @@ def searched(detector: TrainableDetector, name: str, values: Mapping[str, Sequen
     SettingsError
         A value is not of its number's kind, nothing differs, or they are too many.
     """
+    from components.entrypoints.training import hyper_from
+
     keys = list(values)
     chosen = [
         hyper_from(

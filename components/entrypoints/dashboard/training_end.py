@@ -17,7 +17,7 @@ def show_outcome(job: Job) -> None:
     when = clock_time(job.started_at)
     if "version" not in said:
         st.success(f"Parameters were estimated and written, {when}.", icon=":material/task_alt:")
-        st.text(str(said.get("words", "")))
+        _parameters(said["parameters"])
         return
     is_earned = all(each["is_met"] for each in said["conditions"])
     name = NAMES.get(said["detector"], escaped(said["detector"]))
@@ -35,6 +35,31 @@ def show_outcome(job: Job) -> None:
     show_checklist(said["conditions"])
     _pictures(said)
     _whereabouts(said)
+
+
+def _parameters(said: Mapping[str, Any]) -> None:
+    """Where the features of the views usually lie, by class of instruments."""
+    st.markdown(f"Version {escaped(said['version'])}, in {escaped(said['path'])}.")
+    rows = [
+        {
+            "Class": name,
+            "Feature": feature,
+            "Centre": place["center"],
+            "Spread": place["spread"],
+            "Unit": place["unit"],
+        }
+        for classes in (each for each in said.values() if isinstance(each, Mapping))
+        for name, own in classes.items()
+        for feature, place in own["features"].items()
+    ]
+    st.dataframe(
+        rows,
+        hide_index=True,
+        width="stretch",
+        column_config={
+            name: st.column_config.NumberColumn(format="%.3f") for name in ("Centre", "Spread")
+        },
+    )
 
 
 def _figures(said: Mapping[str, Any]) -> None:

@@ -9,10 +9,8 @@ import streamlit as st
 from components.detectors import DETECTORS
 from components.detectors.base import TrainableDetector
 from components.entrypoints.dashboard.held import Held
-from components.entrypoints.dashboard.searching import MOST_TRIED, searched
-from components.entrypoints.dashboard.work_on_models import PARAMETERS
+from components.entrypoints.dashboard.searching import MOST_TRIED, PARAMETERS, searched
 from components.entrypoints.dashboard.working import note
-from components.entrypoints.training import hyper_from
 from components.features import FEATURES
 from components.sources.base import check_symbol
 from components.training import trainable
@@ -47,16 +45,15 @@ def asked(held: Held) -> dict[str, Any]:
         [*names, PARAMETERS],
         index=names.index("gmm"),
         format_func=lambda name: NAMES.get(name, name),
-        disabled=not held.may_write,
     )
     found: dict[str, Any] = {"detector": detector}
     if detector != PARAMETERS:
-        found |= _numbers(held, detector) | _features(held, detector)
+        found |= _numbers(detector) | _features(detector)
     found |= _bars(held, is_model=detector != PARAMETERS)
     return found
 
 
-def _numbers(held: Held, name: str) -> dict[str, Any]:
+def _numbers(name: str) -> dict[str, Any]:
     detector = trainable(name)
     n_grid = len(detector.grid())
     ways = [SET, SEARCH] if n_grid == 1 else [TUNED, SET, SEARCH]
@@ -66,18 +63,17 @@ def _numbers(held: Held, name: str) -> dict[str, Any]:
         ways,
         format_func=lambda one: says.get(one, one),
         horizontal=True,
-        disabled=not held.may_write,
         key=f"way_{name}",
         help="Settings are chosen by the detector's own criterion on the training bars alone.",
     )
     if way == TUNED:
         return {}
     if way == SET:
-        return {"hyper": _set(held, name, detector), "fixed": True}
-    return {"search": _searched(held, name, detector)}
+        return {"hyper": _set(name, detector), "fixed": True}
+    return {"search": _searched(name, detector)}
 
 
-def _set(held: Held, name: str, detector: TrainableDetector) -> list[str]:
+def _set(name: str, detector: TrainableDetector) -> list[str]:
     """A field a number, made from the detector's own fields; those that were changed."""
     kinds, said = get_type_hints(type(detector)), []
     columns = st.columns(2)
@@ -87,24 +83,24 @@ def _set(held: Held, name: str, detector: TrainableDetector) -> list[str]:
         with columns[place % 2]:
             value: Any
             if choices := get_args(kinds[each.name]):
-                value = st.selectbox(
-                    label, choices, choices.index(usual), key=key, disabled=not held.may_write
-                )
+                value = st.selectbox(label, choices, choices.index(usual), key=key)
             else:
                 value = st.text_input(
                     f"{label} ({_kind(kinds[each.name])})",
                     f"{usual:g}" if isinstance(usual, float) else str(usual),
                     key=key,
                     max_chars=20,
-                    disabled=not held.may_write,
                 )
         if str(value) != str(usual):
             said.append(f"{each.name}={value}")
-    hyper_from(detector, name, said)
+    if said:
+        from components.entrypoints.training import hyper_from
+
+        hyper_from(detector, name, said)
     return said
 
 
-def _searched(held: Held, name: str, detector: TrainableDetector) -> dict[str, list[str]]:
+def _searched(name: str, detector: TrainableDetector) -> dict[str, list[str]]:
     """Values of one or two numbers, as they were written."""
     every = [each.name for each in fields(detector)]  # type: ignore[arg-type]
     chosen = st.multiselect(
@@ -114,7 +110,6 @@ def _searched(held: Held, name: str, detector: TrainableDetector) -> dict[str, l
         max_selections=2,
         format_func=lambda one: one.replace("_", " "),
         key=f"over_{name}",
-        disabled=not held.may_write,
     )
     found = {}
     for key in chosen:
@@ -124,7 +119,6 @@ def _searched(held: Held, name: str, detector: TrainableDetector) -> dict[str, l
             _some(detector, key),
             key=f"values_{name}_{key}",
             max_chars=120,
-            disabled=not held.may_write,
             help=f"Now {usual}.",
         )
         found[key] = [part.strip() for part in text.split(",") if part.strip()]
@@ -148,7 +142,7 @@ def _some(detector: TrainableDetector, key: str) -> str:
     return ", ".join(str(each) for each in own)
 
 
-def _features(held: Held, name: str) -> dict[str, Any]:
+def _features(name: str) -> dict[str, Any]:
     usual = list(trainable(name).features)
     known = [each for each, feature in FEATURES.items() if feature.is_scale_free]
     chosen = st.multiselect(
@@ -156,7 +150,6 @@ def _features(held: Held, name: str) -> dict[str, Any]:
         known,
         default=usual,
         key=f"features_{name}",
-        disabled=not held.may_write,
         help="The channels of a bar, unless you choose others. None: the channels.",
     )
     return {"features": [] if chosen == usual else chosen}
@@ -171,14 +164,12 @@ def _bars(held: Held, *, is_model: bool) -> dict[str, Any]:
             min_value=EARLIEST,
             max_value=held.now.date(),
             format="YYYY-MM-DD",
-            disabled=not held.may_write,
             help="Empty: all that is held.",
         )
     with columns[1]:
         text = st.text_input(
             "Instruments, separated by commas",
             max_chars=2000,
-            disabled=not held.may_write,
             help="Empty: all that are watched.",
         )
     symbols = [part.strip() for part in text.split(",") if part.strip()]
@@ -192,19 +183,12 @@ def _bars(held: Held, *, is_model: bool) -> dict[str, Any]:
             95,
             70,
             5,
-            disabled=not held.may_write,
         )
         found["share"] = share / 100
         if is_model:
-            found["rounds"] = st.number_input(
-                "Panels planted with anomalies", 1, 100, 3, disabled=not held.may_write
-            )
-            found["seed"] = st.number_input(
-                "Seed of plants and draws", 0, 2**31, 0, disabled=not held.may_write
-            )
-            found["per_symbol"] = st.toggle(
-                "A model for each instrument, not one for all", disabled=not held.may_write
-            )
+            found["rounds"] = st.number_input("Panels planted with anomalies", 1, 100, 3)
+            found["seed"] = st.number_input("Seed of plants and draws", 0, 2**31, 0)
+            found["per_symbol"] = st.toggle("A model for each instrument, not one for all")
     return found
 
 

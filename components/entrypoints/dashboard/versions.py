@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from components.entrypoints import training
 from components.entrypoints.dashboard.held import Held
 from components.entrypoints.dashboard.saying import escaped
 from components.entrypoints.dashboard.working import note
@@ -114,8 +113,8 @@ def show_compared(held: Held, rows: pd.DataFrame) -> None:
         return
     own = rows.set_index("version").loc[chosen]
     _pictures(own, [titles[one] for one in chosen])
-    table = _compared(held, stamp(held), tuple(chosen))
-    with st.expander("All figures of their contests"):
+    if st.toggle("All figures of their contests"):
+        table = _compared(held, stamp(held), tuple(chosen))
         st.dataframe(table, hide_index=True, width="stretch")
     note(
         "Each version was tried on the held-out time of its own training, with plants drawn by "
@@ -143,6 +142,8 @@ def _pictures(own: pd.DataFrame, titles: Sequence[str]) -> None:
 
 @st.cache_data(ttl=300, max_entries=32, show_spinner=False)
 def _compared(_held: Held, kept: str, which: tuple[str, ...]) -> pd.DataFrame:  # noqa: ARG001
+    from components.entrypoints import training
+
     return training.compared(_held.settings, list(which))
 
 

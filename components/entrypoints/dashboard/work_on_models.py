@@ -9,7 +9,7 @@ import pandas as pd
 
 from components.detectors.base import TrainableDetector
 from components.entrypoints import training
-from components.entrypoints.dashboard.searching import searched
+from components.entrypoints.dashboard.searching import PARAMETERS, searched
 from components.errors import ModelError
 from components.registry import Registry
 from components.settings import Settings
@@ -20,15 +20,13 @@ from components.steps.train import train as train_recipe
 from components.training import Recipe, trainable
 from components.wiring import registry_of
 
-PARAMETERS = "parameters"
-
 
 def train(parts: Parts, settings: Settings, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Train what was asked for; the outcome in words, its checklist, and where its run lies."""
     wanted = wanted_of(settings, asked)
     if asked["detector"] == PARAMETERS:
         done = training.parameters_trained(parts, settings, wanted)
-        return {"words": training.parameters_in_words(done, as_json=False)}
+        return {"parameters": json.loads(training.parameters_in_words(done, as_json=True))}
     if asked.get("search"):
         n_tried, outcome = _searched(parts, settings, wanted, asked)
     else:

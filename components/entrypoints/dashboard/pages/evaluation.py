@@ -1,5 +1,6 @@
 """The page ``evaluation``: versions side by side, what an evaluation proved, the bars' map."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -59,6 +60,14 @@ def _proof(held: Held) -> None:
         return
     key = st.selectbox("Stored evaluation", keys, format_func=_when)
     evaluated.show(evaluated.read(held, key))
+    st.download_button(
+        "The whole report (HTML)",
+        partial(evaluated.report, held, key),
+        file_name=f"{key.split('/')[1]}.html",
+        mime="text/html",
+        icon=":material/download:",
+        on_click="ignore",
+    )
 
 
 def _evaluated(job: jobs.Job) -> None:
@@ -81,13 +90,9 @@ def _ask(held: Held) -> None:
     columns = st.columns(3)
     asked: dict[str, Any] = {}
     with columns[0]:
-        asked["subset"] = st.number_input(
-            "Instruments, drawn by the seed (0: all)", 0, 100_000, 10, disabled=bool(reason)
-        )
+        asked["subset"] = st.number_input("Instruments, drawn by the seed (0: all)", 0, 100_000, 10)
     with columns[1]:
-        asked["seed"] = st.number_input(
-            "Seed of plants and draws", 0, 2**31, 0, key="seed_proof", disabled=bool(reason)
-        )
+        asked["seed"] = st.number_input("Seed of plants and draws", 0, 2**31, 0, key="seed_proof")
     with columns[2]:
         since = st.date_input(
             "Bars since (UTC)",
@@ -96,7 +101,6 @@ def _ask(held: Held) -> None:
             max_value=held.now.date(),
             format="YYYY-MM-DD",
             key="since_proof",
-            disabled=bool(reason),
         )
     asked["since"] = str(since) if since else ""
     if st.button(

@@ -31,7 +31,7 @@ def show(held: Held) -> None:
 
 def _ask(held: Held) -> None:
     from components.entrypoints.dashboard import training_form
-    from components.entrypoints.dashboard.work_on_models import PARAMETERS
+    from components.entrypoints.dashboard.searching import PARAMETERS
 
     wrong, asked = "", {}
     try:
