@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 # Told apart by shape and word; the colours are seen by the colour-blind, on light and on dark.
 MARKS = {
-    "kept": ("circle", "#5f8fc0", 5),
+    "kept": ("circle", "#5f8fc0", 6),
     "new": ("triangle-up", "#1f9e77", 8),
     "lost": ("x", "#d9662b", 8),
 }

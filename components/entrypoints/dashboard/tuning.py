@@ -73,12 +73,19 @@ def ask(held: Held) -> Asked:
 def _detectors(now: Settings) -> tuple[str, ...]:
     """Others are asked for as a whole: each change of them is weighed anew, from the first bar."""
     usable = [name for name in DETECTORS if not needs_training(name)]
-    with st.form("what_if_detectors_form", border=False):
-        chosen = st.multiselect(
-            "Detectors that vote",
+    voting = st.session_state.get("what_if_detectors", now.detectors)
+    with (
+        st.expander(f"Detectors that vote: {', '.join(voting) or 'none'}"),
+        st.form("what_if_detectors_form", border=False),
+    ):
+        chosen = st.pills(
+            "Chosen detectors",
             sorted({*usable, *now.detectors}),
+            selection_mode="multi",
             default=list(now.detectors),
             key="what_if_detectors",
         )
         st.form_submit_button("Weigh by these detectors")
-    return now.detectors if set(chosen) == set(now.detectors) else tuple(chosen)
+    # Those in force keep their order: the same set has one name.
+    kept = [name for name in now.detectors if name in chosen]
+    return (*kept, *sorted(set(chosen) - set(kept)))
