@@ -1,5 +1,6 @@
 """What to save so that the chosen settings judge: the lines of ``.env``, and writing them."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from components.errors import TremorError
 from components.settings import Settings
 from components.wiring import judge_of, source_of, symbols_of
 from components.words import counted, seconds
+
+log = logging.getLogger("tremor")
 
 # Where the settings are read, of the folder in which the dashboard was started.
 ENV_FILE = Path(".env")
@@ -71,6 +74,7 @@ def _write(held: Held, then: Settings, wanted: Mapping[str, Any]) -> None:
         source = source_of(then)
         judge_of(then, source, symbols_of(then, source))
         env_file.put(ENV_FILE, wanted)
+        log.info("%s wrote %s into %s", held.who or "a visitor", wanted, ENV_FILE.resolve())
     except TremorError as error:
         st.error(escaped(str(error)), icon=":material/error:")
         return
@@ -79,7 +83,7 @@ def _write(held: Held, then: Settings, wanted: Mapping[str, Any]) -> None:
 
 def _duration(held: Held, weighings: Sequence[Weighing]) -> str:
     """How long that will take, by what was measured here."""
-    n_bars = sum(votes.n_bars for each in weighings for votes in each.votes)
+    n_bars = sum(each.n_bars for each in weighings)
     n_symbols = sum(len(votes.symbols) for each in weighings for votes in each.votes)
     took_s = sum(each.took_s for each in weighings)
     if not (n_bars and took_s):

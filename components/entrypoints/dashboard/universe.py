@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import streamlit as st
 
@@ -18,11 +19,14 @@ from components.what_if import Votes
 from components.wiring import open_parts
 from components.words import clean, counted
 
-# Instruments looked at together, and bars of all of them: some 200 MB of votes.
+# Instruments looked at together, and bars of all of them: the votes of a bar are some 250 bytes.
 MOST, MOST_BARS = 50, 600_000
 
-# Instruments weighed together, so that progress is seen, and votes held for all visitors.
-TOGETHER, MOST_HELD = 10, 24
+# Bars whose votes are held for all visitors: those of two sets of detectors, and of one before.
+MOST_HELD = 3 * MOST_BARS
+
+# Instruments weighed together, so that progress is seen.
+TOGETHER = 10
 
 # Names asked for at once.
 MOST_TEXTS = 10
@@ -37,6 +41,11 @@ class Weighing:
     ensemble: Ensemble
     votes: tuple[Votes, ...]
     took_s: float
+
+    @property
+    def n_bars(self) -> int:
+        """Bars of all instruments."""
+        return sum(each.n_bars for each in self.votes)
 
 
 @dataclass
@@ -55,7 +64,7 @@ class Shelf:
     def put(self, key: Key, found: Weighing) -> None:
         """Hold one more."""
         self.held[key] = found
-        while len(self.held) > MOST_HELD:
+        while sum(each.n_bars for each in self.held.values()) > MOST_HELD:
             self.held.popitem(last=False)
 
 
@@ -82,12 +91,10 @@ def choose(held: Held) -> tuple[str, ...]:
 @st.cache_data(max_entries=64, ttl=3600, show_spinner=False)
 def _found(version: str, texts: tuple[str, ...], _held: Held) -> tuple[str, ...]:  # noqa: ARG001 - a key
     interval = _held.settings.interval
-    named = [
-        symbol
-        for text in texts
-        for symbol in _held.ask(instruments.names, interval, text, MOST + 1)
-    ]
-    return tuple(sorted(dict.fromkeys(named).keys()))
+    named = [_held.ask(instruments.names, interval, text, MOST + 1) for text in texts]
+    # In turn, so that a text that many names hold leaves room for the others.
+    in_turn = [symbol for each in zip_longest(*named) for symbol in each if symbol]
+    return tuple(dict.fromkeys(in_turn))
 
 
 def _fitting(held: Held, found: tuple[str, ...]) -> tuple[str, ...]:
@@ -110,7 +117,7 @@ def _fitting(held: Held, found: tuple[str, ...]) -> tuple[str, ...]:
             f"{clean(found[0], 40)} has {total:,} bars, and this page decides {MOST_BARS:,} at "
             "once. Ask for another, or use `python main.py backtest` on a shorter span."
         )
-    return tuple(chosen)
+    return tuple(sorted(chosen))
 
 
 @st.cache_data(max_entries=64, ttl=3600, show_spinner=False)
