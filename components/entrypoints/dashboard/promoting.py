@@ -8,6 +8,7 @@ from components.entrypoints.dashboard.held import Held
 from components.entrypoints.dashboard.saying import careful, escaped
 from components.entrypoints.dashboard.working import show_end, why_not_now
 from components.wiring import registry_of
+from components.words import clock_time
 
 
 def show_controls(held: Held, rows: pd.DataFrame) -> None:
@@ -46,8 +47,7 @@ def show_controls(held: Held, rows: pd.DataFrame) -> None:
     if said := st.session_state.pop("rolled_back", ""):
         st.success(said, icon=":material/undo:")
     else:
-        show_end(jobs.last(held.settings, "promote"), _promoted)
-        _show_lines(jobs.last(held.settings, "promote"))
+        _show_last(jobs.last(held.settings, "promote"))
 
 
 @st.dialog("Promote this version?")
@@ -81,6 +81,18 @@ def _confirm_roll_back(held: Held) -> None:
         st.rerun()
     if columns[1].button("Cancel", width="stretch"):
         st.rerun()
+
+
+def _show_last(job: jobs.Job) -> None:
+    """What the last promotion came to, and when: another may be champion since."""
+    if job.state in (jobs.NONE, jobs.WORKING):
+        return
+    st.markdown(
+        f"The last promotion, of version {escaped(str(job.asked.get('version', '')))}, "
+        f"{clock_time(job.started_at)}:"
+    )
+    show_end(job, _promoted)
+    _show_lines(job)
 
 
 def _promoted(job: jobs.Job) -> None:

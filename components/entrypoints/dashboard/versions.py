@@ -18,7 +18,7 @@ from components.words import clean, number
 # The newest are listed; of more than a few side by side nobody sees anything.
 MOST_LISTED, MOST_COMPARED = 50, 4
 
-FOUND = "found at an equal alarm rate: share of the planted anomalies of this kind"
+FOUND = "share of planted anomalies found"
 
 
 def stamp(held: Held) -> str:
@@ -61,9 +61,9 @@ def show_table(rows: pd.DataFrame) -> None:
             "Version": rows["version"].astype(int),
             "Standing": rows["aliases"].map(_standing),
             "Detector": rows["detector"].map(clean),
-            "Trained until": rows["until"],
             "Found": _column(rows, "recall_planted"),
             "Alerts a year": _column(rows, "alerts_per_year_realised"),
+            "Trained until": rows["until"],
             "Made (UTC)": rows["made_at"],
         }
     )

@@ -60,8 +60,9 @@ def _add_curves(parts: Parts, chosen: Chosen, events: pd.DataFrame, result: dict
 
 def _others(judge: Ensemble, result: dict[str, Any]) -> dict[str, tuple[Ensemble, dict[str, Any]]]:
     baselines = result["baselines"]
+    # A baseline judges by its own rule alone, whoever is champion.
     return {
-        name: (replace(judge, detectors=(name,)), baselines[name])
+        name: (replace(judge, detectors=(name,), trained=None), baselines[name])
         for name in BASELINES
         if name in baselines
     }

@@ -1,6 +1,5 @@
 """The page ``training``: choose what to train, watch it, and see what it came to."""
 
-import pandas as pd
 import streamlit as st
 
 from components.entrypoints.dashboard import jobs
@@ -53,5 +52,5 @@ def _ask(held: Held) -> None:
         disabled=bool(reason or wrong),
         help=reason or wrong or None,
     ):
-        jobs.start(held, "train", {**asked, "at": pd.Timestamp.now("UTC").isoformat()})
+        jobs.start(held, "train", asked)
         st.rerun()
