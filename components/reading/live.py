@@ -58,8 +58,8 @@ order by symbol, "interval", ts, known_at limit %(limit)s
 """
 
 VERDICTS = """
-select distinct on (symbol, "interval", ts) ts, verdict, level, state, votes, voters, vote_p, p,
-       return, bars_lacking
+select distinct on (symbol, "interval", ts) ts, judge, verdict, level, state, votes, voters,
+       vote_p, p, return, bars_lacking
 from verdicts
 where symbol = %(symbol)s and "interval" = %(interval)s and ts >= %(since)s and ts < %(until)s
 order by symbol, "interval", ts, known_at limit %(limit)s

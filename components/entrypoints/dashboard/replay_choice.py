@@ -61,7 +61,7 @@ def chosen(held: Held) -> Choice | None:
         "Find an instrument", placeholder="part of its name", max_chars=100, width=200
     )
     names = _names(held, held.version, interval, text.strip())
-    symbols = _picked(row, names)
+    symbols = _picked(row, f"replay_{interval}", names)
     if not symbols:
         said = f"No instrument has “{escaped(text)}” in its name." if not names else "Choose one."
         st.info(said, icon=":material/search_off:")
@@ -73,16 +73,16 @@ def chosen(held: Held) -> Choice | None:
     return Choice(interval, symbols, days[0], days[1] + DAY)
 
 
-def _picked(row: Any, names: list[str]) -> tuple[str, ...]:
+def _picked(row: Any, key: str, names: list[str]) -> tuple[str, ...]:
     """Those picked before stay on offer, whatever is searched for next."""
-    before = [str(each) for each in st.session_state.get("replay_symbols", [])]
+    before = [str(each) for each in st.session_state.get(key, [])]
     offered = [*before, *(name for name in names if name not in before)]
-    if not before and names and "replay_symbols" not in st.session_state:
-        st.session_state["replay_symbols"] = names[:1]
+    if not before and names and key not in st.session_state:
+        st.session_state[key] = names[:1]
     picked = row.multiselect(
         f"Instruments (up to {MOST_INSTRUMENTS})",
         offered,
-        key="replay_symbols",
+        key=key,
         max_selections=MOST_INSTRUMENTS,
     )
     return tuple(map(str, picked))

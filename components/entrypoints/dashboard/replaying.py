@@ -46,7 +46,7 @@ class Player:
     def play(self, n_candles: int, now_s: float) -> None:
         """Begin to play, from the start when it is at its end."""
         self.at = 1.0 if self.at >= n_candles else self.at
-        self.is_playing, self.looked_at = True, now_s
+        self.is_playing, self.looked_at = self.at < n_candles, now_s
 
     def step(self, n: int, n_candles: int) -> None:
         """Stop, and go some candles on or back."""
@@ -98,8 +98,7 @@ def _controls(player: Player, n_candles: int) -> tuple[int, int]:
         "To the start", icon=":material/first_page:", on_click=player.step,
         args=(-n_candles, n_candles), disabled=player.at <= 1,
     )  # fmt: skip
-    row = st.container(horizontal=True, vertical_alignment="bottom")
-    speed = row.select_slider("Candles a second", SPEEDS, value=10)
+    speed = row.selectbox("Candles a second", SPEEDS, index=SPEEDS.index(10), width=140)
     n_wide = row.selectbox("Bars in view", (60, 120, 360), index=1, width=140)
     return int(speed), int(n_wide)
 

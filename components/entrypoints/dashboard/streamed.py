@@ -11,7 +11,7 @@ from components.entrypoints.dashboard.held import Held
 from components.entrypoints.dashboard.saying import careful, escaped
 from components.live_cache import read_live
 from components.reading import live
-from components.sessions import Calendars
+from components.sessions import Calendars, length
 from components.words import counted, moment, seconds
 
 EVERY_S = 2
@@ -27,6 +27,9 @@ NO_STREAM = (
     "polygon), or play stored candles through it: `python main.py stream --feed replay --since "
     "... --until ... --keep` (docs/STREAM.md)."
 )
+
+# An instrument is behind when others have so many bars more.
+N_BEHIND = 10
 
 VERDICTS = ["▼ HIGH", "▽ MEDIUM", "○ LOW", "· undecided"]
 
@@ -81,7 +84,7 @@ def _standing(held: Held, interval: str, text: str) -> None:
             icon=":material/search_off:",
         )
         return
-    _table(state.rows, int(summary["n"]), is_searched=bool(text))
+    _table(state.rows, summary, is_searched=bool(text))
 
 
 def _is_dead(held: Held, interval: str, summary: "pd.Series[Any]", now: pd.Timestamp) -> bool:
@@ -100,23 +103,23 @@ def _calendars(held: Held) -> Calendars:
     return Calendars(held.settings.calendars, source_of(held.settings).traits.calendar)
 
 
-def _table(rows: pd.DataFrame, n: int, *, is_searched: bool) -> None:
-    unknown = rows["verdict"].eq("undecided")
-    level = rows["level"]
-    odd = np.select([rows["unusual_level"] > 2, rows["unusual_level"] > 1], VERDICTS[:2], "")
+def _table(rows: pd.DataFrame, summary: "pd.Series[Any]", *, is_searched: bool) -> None:
+    level, unusual, interval = rows["level"], rows["unusual_level"], str(summary["interval"])
+    is_behind = rows["ts"] < pd.Timestamp(summary["ts"]) - N_BEHIND * length(interval)
+    is_undecided = rows["verdict"].eq("undecided")
     table = pd.DataFrame(
         {
             "instrument": rows["symbol"],
-            "last bar, UTC": rows["ts"],
+            "state": np.select([rows["is_open"] == 1, is_behind], ["● open", "◌ behind"], ""),
             "verdict": np.select(
-                [level > 2, level == 2, level == 1, unknown], VERDICTS, "· normal"
+                [level > 2, level == 2, level == 1, is_undecided], VERDICTS, "· normal"
             ),
             "votes": rows["votes"],
             "p": rows["p"],
-            "lag, s": rows["lag_s"],
-            "incident": np.where(rows["is_open"] == 1, "● open", ""),
+            "last bar, UTC": rows["ts"],
             "last unusual, UTC": rows["unusual_ts"],
-            "of level": odd,
+            "of level": np.select([unusual > 2, unusual > 1], VERDICTS[:2], ""),
+            "lag, s": rows["lag_s"],
             "judged": rows["n_judged"],
         }
     )
@@ -124,7 +127,7 @@ def _table(rows: pd.DataFrame, n: int, *, is_searched: bool) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        height=min(36 * (len(table) + 1) + 2, 620),
+        height=min(35 * (len(table) + 1) + 3, 620),
         column_config={
             "last bar, UTC": instants,
             "last unusual, UTC": instants,
@@ -133,10 +136,13 @@ def _table(rows: pd.DataFrame, n: int, *, is_searched: bool) -> None:
         },
         alt="How each instrument stands: open incidents first, then the newest unusual ones",
     )
-    shown = f"{counted(len(table), 'instrument')}, those with an open incident first"
-    if not is_searched and len(table) < n:
-        shown = f"{len(table):,} of {shown.split(' ', 1)[0] and counted(n, 'instrument')} are shown"
-    st.markdown(f":small[{shown}. Renewed every {EVERY_S} seconds.]")
+    n = int(summary["n"])
+    which = counted(len(table), "instrument")
+    which = which if is_searched or len(table) == n else f"{len(table):,} of {n:,} instruments"
+    st.markdown(
+        f":small[{which}: open incidents first, then the newest unusual ones. “Behind” is who "
+        f"lacks more than {N_BEHIND} bars that others have. Renewed every {EVERY_S} seconds.]"
+    )
 
 
 @st.cache_data(ttl=1, max_entries=32, show_spinner=False)
@@ -145,6 +151,10 @@ def _read(_held: Held, interval: str, text: str) -> State:
     url = settings.redis_url.get_secret_value()
     held = read_live(url, settings.kafka_prefix, interval) if url else None
     if held is not None:
-        return State(live.summary_of(held).iloc[0], live.rows_of(held, text, LISTED))
+        return State(_named(live.summary_of(held), interval), live.rows_of(held, text, LISTED))
     summary = _held.ask(live.summary, interval)
-    return State(summary.iloc[0], _held.ask(live.rows, interval, text, LISTED))
+    return State(_named(summary, interval), _held.ask(live.rows, interval, text, LISTED))
+
+
+def _named(summary: pd.DataFrame, interval: str) -> "pd.Series[Any]":
+    return summary.assign(interval=interval).iloc[0]

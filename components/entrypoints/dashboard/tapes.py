@@ -49,7 +49,7 @@ def tape_of(symbol: str, interval: str, stored: Stored) -> Tape:
         level=bars["level"].fillna(0).astype("int64"),
         **{name: bars[name].astype("float64") for name in ("votes", "voters", "vote_p", "p")},
     )
-    scores, views = stored.scores, pd.Index(stored.scores["detector"].unique()).sort_values()
+    scores, views = stored.scores, _views(stored)
     view_p = np.full((len(bars), len(views)), np.nan)
     bar = pd.Index(bars["ts"]).get_indexer(pd.Index(scores["ts"]))
     is_here = bar >= 0
@@ -65,6 +65,13 @@ def tape_of(symbol: str, interval: str, stored: Stored) -> Tape:
         UNSTORED,
     )
     return Tape(symbol, interval, bars, tuple(map(str, views)), lamps.astype(np.int64), view_p)
+
+
+def _views(stored: Stored) -> "pd.Index[str]":
+    """Who judged: those of the judges' names, a trained one too of which scores are stored."""
+    named = stored.verdicts["judge"].drop_duplicates().str.split("+").explode()
+    every = [*named, *stored.scores["detector"].unique()]
+    return pd.Index(list(dict.fromkeys(map(str, every))), dtype=object)
 
 
 @dataclass(frozen=True)

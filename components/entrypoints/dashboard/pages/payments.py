@@ -24,6 +24,17 @@ SPANS = {
 # So many names are offered at once; a search finds the others.
 OFFERED = 200
 
+# By their names, for what is kept in memory is kept by these and the arguments.
+QUESTIONS: dict[str, Callable[..., pd.DataFrame]] = {
+    "data_sets": payments.data_sets,
+    "series": payments.series,
+    "bins": payments.bins,
+    "kept": payments.kept,
+    "outside": payments.outside,
+    "silence": payments.silence,
+    "trials": payments.trials,
+}
+
 SET_UP = (
     "No payments are held yet. Name a query in TREMOR_MEASURES_QUERY and its database in "
     "TREMOR_SQL_URL, or the settings of Athena, then run `python main.py forecast`: "
@@ -47,7 +58,7 @@ class Chosen:
 
 def show(held: Held) -> None:
     """Show the page."""
-    found = _read(held, held.version, payments.data_sets)
+    found = _read(held, held.version, "data_sets")
     if found.empty:
         st.info(UNJUDGED if held.ask(payments.is_measured) else SET_UP, icon=":material/info:")
         return
@@ -66,7 +77,7 @@ def _chosen(held: Held, found: pd.DataFrame) -> Chosen | None:
     data_set, interval = pairs[at]
     text = row.text_input("Find a series", placeholder="part of its name", max_chars=200)
     asked = (data_set, interval, text.strip(), OFFERED)
-    names = _read(held, held.version, payments.series, *asked)
+    names = _read(held, held.version, "series", *asked)
     if names.empty:
         st.info(
             f"No series of this data set has “{escaped(text)}” in its name. Look for less of it.",
@@ -85,19 +96,19 @@ def _body(held: Held, chosen: Chosen) -> None:
     held = replace(held, now=pd.Timestamp.now("UTC"))
     version, of_set = held.version, (chosen.data_set, chosen.interval)
     asked = (chosen.data_set, chosen.series, chosen.interval)
-    rows = _read(held, version, payments.bins, *asked, chosen.span)
+    rows = _read(held, version, "bins", *asked, chosen.span)
     st.subheader(escaped(chosen.series), anchor=False)
     if rows.empty:
         st.info("No bin of this series was judged at this length.", icon=":material/info:")
         return
     band_parts.state(held, rows)
-    kept = _read(held, version, payments.kept, *asked)
+    kept = _read(held, version, "kept", *asked)
     band_parts.figures(held, rows, kept, chosen.interval)
     _chart(held, chosen, rows)
     _export(held, chosen, rows)
-    band_parts.outside(held, _read(held, version, payments.outside, *of_set))
-    band_parts.silence(held, _read(held, version, payments.silence, *of_set))
-    trials = _read(held, version, payments.trials, *of_set)
+    band_parts.outside(held, _read(held, version, "outside", *of_set))
+    band_parts.silence(held, _read(held, version, "silence", *of_set))
+    trials = _read(held, version, "trials", *of_set)
     band_parts.forecasters(trials, str(rows["forecaster"].iloc[-1]), held.settings.time_zone)
 
 
@@ -136,7 +147,7 @@ def _export(held: Held, chosen: Chosen, rows: pd.DataFrame) -> None:
 def _read(
     _held: Held,
     version: str,  # noqa: ARG001 - when a run has finished, what was read is read anew
-    question: Callable[..., pd.DataFrame],
+    question: str,
     *args: Any,
 ) -> pd.DataFrame:
-    return _held.ask(question, *args)
+    return _held.ask(QUESTIONS[question], *args)
