@@ -130,10 +130,11 @@ def _say_which(symbols: Sequence[str], found: Sequence[str], texts: Sequence[str
         return
     names = ", ".join(clean(symbol, 30) for symbol in symbols[:12])
     more = f" and {len(symbols) - 12} more" if len(symbols) > 12 else ""
-    cut = ", of more that fit: write a name to see others" if len(found) > len(symbols) else ""
     # Names come from outside: shown as plain text.
-    what = "found" if texts else "judged"
-    st.text(f"{counted(len(symbols), 'instrument')} {what}{cut}: {names}{more}.")
+    what = f"{counted(len(symbols), 'instrument')} {'found' if texts else 'judged'}"
+    is_cut = len(found) > len(symbols)
+    said = f"The first {what}; write a name to see others" if is_cut else what
+    st.text(f"{said}: {names}{more}.")
 
 
 def weigh(held: Held, symbols: tuple[str, ...], detectors: tuple[str, ...]) -> list[Weighing]:
