@@ -11,7 +11,7 @@ from components.panels import Array, Flags
 
 # Okabe and Ito's: told apart by every kind of colour vision, and seen on white and on black.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7A8794"
-BAND, COMING = "rgba(0, 114, 178, 0.24)", "rgba(122, 135, 148, 0.20)"
+BAND, COMING = "rgba(0, 114, 178, 0.34)", "rgba(122, 135, 148, 0.30)"
 
 # By level: the word, the triangle above and below the band, its size in pixels.
 MARKS = {

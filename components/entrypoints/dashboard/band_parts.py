@@ -1,24 +1,17 @@
-"""Parts of the page of payments: where a series stands, figures, tables."""
+"""Parts of the page of payments: where a series stands, and its figures."""
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from components.bins import bin_length
+from components.entrypoints.dashboard.band_tables import ALARM, small
 from components.entrypoints.dashboard.held import Held
 from components.entrypoints.dashboard.saying import escaped
-from components.steps.band_alerts import RARE, STOPPED
-from components.words import counted, level_word, moment, percent, price, share
+from components.words import counted, level_word, moment, percent, price
 
 WEEK = pd.Timedelta(weeks=1)
-
-# An alarm is a level of at least MEDIUM.
-ALARM = 2
-
-# From this size on two decimals are enough.
-LARGE = 10
 
 # Why there is no band, by where a series stands.
 WITHOUT_BAND = {
@@ -31,8 +24,6 @@ WITHOUT_BAND = {
     "closed": "Closed at the last bin, as usual at that time: nothing is expected.",
     "holiday": "The last bin lies in a day of rest of TREMOR_HOLIDAYS: nothing is told.",
 }
-
-NUMBER = st.column_config.NumberColumn(format="localized")
 
 
 def state(held: Held, rows: pd.DataFrame) -> None:
@@ -52,13 +43,17 @@ def state(held: Held, rows: pd.DataFrame) -> None:
             "since, or it found nothing new. See `python main.py status`.",
             icon=":material/schedule:",
         )
-    if said := WITHOUT_BAND.get(str(last["standing"])):
+    if said := WITHOUT_BAND.get(_standing(closed)):
         st.info(said, icon=":material/info:")
 
 
-def small(text: str) -> None:
-    """A sentence in small letters, as dark as any: a caption's grey is hard to read."""
-    st.markdown(f":small[{text}]")
+def _standing(closed: pd.DataFrame) -> str:
+    """Where a series stands: at night too what it is by day, where that is why it has no band."""
+    standing = closed["standing"].astype(str)
+    by_day = standing[~standing.isin(["closed", "holiday"])].tail(1)
+    is_told = by_day.isin(["sparse", "warm-up", "ended"])
+    last = by_day[is_told] if is_told.any() else standing.tail(1)
+    return last.iloc[0] if len(last) else ""
 
 
 def _ago(span: pd.Timedelta) -> str:
@@ -134,107 +129,4 @@ def described(rows: pd.DataFrame, unit: str, zone: str) -> str:
         f"{moment(last['ends_at'], '1m', zone)} with {counted(n_alarms, 'alarm')}; the last has "
         f"{price(float(last['actual']))} {unit}, expected {price(float(last['expected']))}, band "
         f"{_band(last)}. {counted(int(rows['actual'].isna().sum()), 'bin')} to come."
-    )
-
-
-def outside(held: Held, rows: pd.DataFrame) -> None:
-    """The series that lie outside of their band in the last closed bin."""
-    st.subheader("Outside of their band just now", anchor=False)
-    if rows.empty:
-        st.write("No series is outside of its band in the last closed bin.")
-        return
-    n, zone, unit = int(rows["n"].iloc[0]), held.settings.time_zone, held.settings.payment_unit
-    began = moment(rows["ts"].iloc[0], "1m", zone)
-    more = f" The {len(rows)} largest are shown." if n > len(rows) else ""
-    small(f"{n:,} of the bin that began at {escaped(began)}, the largest first.{more}")
-    table = pd.DataFrame(
-        {
-            "series": rows["series"].map(str),
-            "level": _levels(rows),
-            f"actual{', ' + unit if unit else ''}": rows["actual"],
-            "difference": rows["actual"] - rows["expected"].astype(float).fillna(0.0),
-            "expected": rows["expected"],
-            "from": rows["lower"],
-            "to": rows["upper"],
-            "standing": rows["standing"],
-        }
-    )
-    numbers = [str(name) for name in table.select_dtypes("float64")]
-    # Of large numbers cents are enough; a small measure keeps its digits.
-    largest = float(np.nanmax(np.abs(table[numbers].to_numpy(dtype=float))))
-    table[numbers] = table[numbers].round(2 if largest >= LARGE else 6)
-    st.dataframe(
-        table,
-        hide_index=True,
-        column_config=dict.fromkeys(numbers, NUMBER),
-        alt="Series outside of their band in the last closed bin, the largest difference first",
-    )
-
-
-def _levels(rows: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.str_]]":
-    is_high = (rows["level"] > ALARM).to_numpy()
-    expected = rows["expected"].astype(float).fillna(0.0)
-    is_above = (rows["actual"] > expected).to_numpy()
-    return np.select(
-        [is_high & is_above, is_high, is_above],
-        ["▲ HIGH, above", "▼ HIGH, below", "△ MEDIUM, above"],
-        "▽ MEDIUM, below",
-    )
-
-
-def silence(held: Held, rows: pd.DataFrame) -> None:
-    """How many series that nearly always have payments had none, bin by bin."""
-    st.subheader("Silence", anchor=False)
-    if rows.empty:
-        st.write("No bin yet in which three or more series were likely to have payments.")
-        return
-    last, zone = rows.iloc[0], held.settings.time_zone
-    most = (1 - held.settings.coverage) * RARE
-    n_silent, n_likely = int(last["n_silent"]), int(last["n_likely"])
-    until = escaped(moment(last["until"], "1m", zone))
-    said = f"{n_silent:,} of {n_likely:,} busy series had no payment in the bin up to {until}."
-    if n_silent >= STOPPED * n_likely and last["p"] <= most:
-        st.error(f"Payments stopped. {said}", icon=":material/notifications_off:")
-        return
-    st.write(said)
-    if n_silent:
-        small(f"By chance alone as many or more with probability {share(float(last['p']))}.")
-
-
-def forecasters(trials: pd.DataFrame, judging: str, zone: str) -> None:
-    """Who judges, and how the others did on the last trial."""
-    st.subheader("Forecasters", anchor=False)
-    crowned = [str(name) for name in trials.loc[trials["is_champion"] == 1, "forecaster"]]
-    is_next = bool(crowned) and crowned[0] != judging
-    then = f" From the next run on {escaped(crowned[0])} does." if is_next else ""
-    st.write(f"{escaped(judging)} makes the bands.{then}")
-    if trials.empty:
-        small("None was tried on this data set yet: `python main.py train forecasters` does so.")
-        return
-    at = escaped(moment(trials["known_at"].iloc[0], "1m", zone))
-    small(
-        f"Trial of {at} on {int(trials['n_bins'].max()):,} bins of "
-        f"{int(trials['n_series'].max()):,} series. The score is the interval score over that of "
-        "the seasonal naive: smaller is better."
-    )
-    is_champion = trials["is_champion"].to_numpy() == 1
-    table = pd.DataFrame(
-        {
-            "forecaster": trials["forecaster"],
-            "": np.where(is_champion, "★ champion", ""),
-            "score": trials["winkler"],
-            "inside, %": 100 * trials["covered"],
-            "stated, %": 100 * trials["coverage"],
-            "alarms a series and week": trials["alarms_a_week"],
-            "seconds": trials["seconds"],
-        }
-    )
-    places = {"score": "%.3f", "inside, %": "%.2f", "stated, %": "%.2f", "seconds": "%.1f"}
-    shown = {name: st.column_config.NumberColumn(format=form) for name, form in places.items()}
-    shown["alarms a series and week"] = st.column_config.NumberColumn(format="%.2f")
-    st.dataframe(
-        table,
-        hide_index=True,
-        column_config=shown,
-        alt="How each forecaster did on the last trial, the best first; the champion is marked",
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from components.entrypoints.dashboard import band_parts
+from components.entrypoints.dashboard import band_parts, band_tables
 from components.entrypoints.dashboard.held import Held
 from components.entrypoints.dashboard.saying import careful, escaped
 from components.reading import payments
@@ -106,10 +106,10 @@ def _body(held: Held, chosen: Chosen) -> None:
     band_parts.figures(held, rows, kept, chosen.interval)
     _chart(held, chosen, rows)
     _export(held, chosen, rows)
-    band_parts.outside(held, _read(held, version, "outside", *of_set))
-    band_parts.silence(held, _read(held, version, "silence", *of_set))
+    band_tables.outside(held, _read(held, version, "outside", *of_set))
+    band_tables.silence(held, _read(held, version, "silence", *of_set))
     trials = _read(held, version, "trials", *of_set)
-    band_parts.forecasters(trials, str(rows["forecaster"].iloc[-1]), held.settings.time_zone)
+    band_tables.forecasters(trials, str(rows["forecaster"].iloc[-1]), held.settings.time_zone)
 
 
 def _chart(held: Held, chosen: Chosen, rows: pd.DataFrame) -> None:
