@@ -24,7 +24,7 @@ def show_alert(held: Held, alert_id: str) -> None:
     """Show the alert whole."""
     alert, row = held.ask(alerts.one, alert_id)
     level = level_word(int(row["level"]))
-    st.header(escaped(alert.headline))
+    st.header(escaped(alert.headline), anchor=False)
     told = f"{level} · " if level else ""
     st.caption(escaped(f"{told}{moment(alert.ts, alert.interval)} · alert {alert.id}"))
     _list(alert.notes)
@@ -56,7 +56,7 @@ def _choose(alert: Alert) -> Finding:
 
 
 def _show_finding(held: Held, alert: Alert, finding: Finding) -> None:
-    st.subheader(escaped(f"{finding.symbol} {level_word(finding.level)}"))
+    st.subheader(escaped(f"{finding.symbol} {level_word(finding.level)}"), anchor=False)
     left, right = st.columns([3, 2], gap="large")
     with left:
         _show_candles(held, alert.interval, finding)

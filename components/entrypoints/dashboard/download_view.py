@@ -32,7 +32,6 @@ def show_download(held: Held) -> None:
         "Source",
         names,
         index=names.index(own) if own in names else 0,
-        disabled=not held.may_write,
         key="fill_source",
     )
     watched = _watched(held)
@@ -40,7 +39,6 @@ def show_download(held: Held) -> None:
         "Symbols, comma-separated; empty: those watched",
         placeholder=f"{', '.join(watched[:5])}{' and others' if len(watched) > 5 else ''}",
         max_chars=4000,
-        disabled=not held.may_write,
         key="fill_symbols",
     )
     since, until = choose_span(held, "fill", 3650)

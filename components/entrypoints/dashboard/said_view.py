@@ -31,22 +31,20 @@ MEANS = {
 def show_said(held: Held, alert: Alert) -> None:
     """Show the buttons, and all that was said so far."""
     with st.container(border=True):
-        if held.why_not:
-            st.caption(f":material/lock: {escaped(held.why_not)}")
-        about, note = _ask_what(held, alert)
+        about, note = "", ""
+        if held.may_write:
+            about, note = _ask_what(alert)
+        else:
+            st.write(f":material/lock: {escaped(held.why_not)}")
         _show_quiet(held, alert, about, note)
         _show_labels(held, alert, about, note)
         _show_so_far(held, alert)
 
 
-def _ask_what(held: Held, alert: Alert) -> tuple[str, str]:
+def _ask_what(alert: Alert) -> tuple[str, str]:
     left, right = st.columns([1, 2])
-    about = left.selectbox(
-        "About", [WHOLE, *alert.symbols], key=f"about_{alert.id}", disabled=not held.may_write
-    )
-    note = right.text_input(
-        "Note, optional", max_chars=500, key=f"note_{alert.id}", disabled=not held.may_write
-    )
+    about = left.selectbox("About", [WHOLE, *alert.symbols], key=f"about_{alert.id}")
+    note = right.text_input("Note, optional", max_chars=500, key=f"note_{alert.id}")
     return ("" if about == WHOLE else str(about)), note
 
 
@@ -61,16 +59,18 @@ def _show_quiet(held: Held, alert: Alert, about: str, note: str) -> None:
         key=f"acknowledge_{alert.id}",
     ):
         _say(held, alert, "acknowledge", symbol=about, note=note)
-    first = (held.as_of + pd.Timedelta(days=1)).date()
-    until = row.date_input(
-        "Snooze until",
-        value=(held.as_of + pd.Timedelta(days=7)).date(),
-        min_value=first,
-        format="YYYY-MM-DD",
-        disabled=is_off,
-        width=160,
-        key=f"until_{alert.id}",
-    )
+    until = (held.as_of + pd.Timedelta(days=7)).date()
+    # The name of a control that is off is too pale to read: such a one is not shown.
+    if held.may_write:
+        first = (held.as_of + pd.Timedelta(days=1)).date()
+        until = row.date_input(
+            "Snooze until",
+            value=until,
+            min_value=first,
+            format="YYYY-MM-DD",
+            width=160,
+            key=f"until_{alert.id}",
+        )
     if row.button(
         "Snooze",
         icon=":material/snooze:",
@@ -106,7 +106,8 @@ def _say(held: Held, alert: Alert, action: str, **what: Any) -> None:
         return
     log.info("dashboard: %s: %s %s", held.who, action, alert.id)
     st.toast(escaped(f"{action}: kept for {counted(len(symbols), 'name')}."))
-    st.session_state["alert_chosen"] = alert.id
+    # What was said changes the alert's place and title in the list: it stays the chosen one.
+    st.query_params["alert"] = alert.id
     st.rerun()
 
 
