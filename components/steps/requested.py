@@ -27,8 +27,8 @@ from components.tables import CANDLES, CHANNELS, CONTRIBUTIONS, SCORES, VERDICTS
 # Instruments judged together, so that memory stays bounded.
 TOGETHER = 250
 
-# Why a bar is not judged that no check refused.
-JUDGED_BEFORE, EXTENDED = "judged_before", "extended_hours"
+# Why a bar is not judged beside the checks: the last is the name of one.
+JUDGED_BEFORE, EXTENDED, TWICE = "judged_before", "extended_hours", "duplicate_bar"
 
 # What the next minute may judge otherwise.
 OF_THE_CLOCK = frozenset({"future", "unfinished_bar"})
@@ -38,8 +38,9 @@ OF_THE_CLOCK = frozenset({"future", "unfinished_bar"})
 class Asked:
     """Candles to judge: symbol, ts, open, high, low, close, volume, vwap and trades.
 
-    A bar comes once. ``from_start``: from each instrument's first bar here, as if nothing were
-    stored of it. ``reasons`` are wanted of "anomalies", "all" bars or "none".
+    Of a bar that comes twice the last counts. ``from_start``: from each instrument's first bar
+    here, as if nothing were stored of it. ``reasons`` are wanted of "anomalies", "all" bars or
+    "none".
     """
 
     candles: pd.DataFrame
@@ -110,12 +111,15 @@ class RequestJudge:
     ) -> tuple[list[Judged], list[pd.DataFrame]]:
         """Judge the candles of some instruments; give what was found, and the bars kept aside."""
         own = asked.candles[asked.candles["symbol"].isin(symbols)]
+        is_twice = own.duplicated(["symbol", "ts"], keep="last")
+        aside = [_aside(own[is_twice], TWICE)]
+        own = own[~is_twice]
         before = blank(self.parts, symbols) if asked.from_start else self._held.of(symbols, now)
         last = last_bars(before)
         is_new = ~(own["ts"] <= own["symbol"].map(last))
         good, refused = self._screened(own[is_new], before, now)
         is_extended = good["hours"].eq("extended")
-        aside = [_aside(own[~is_new], JUDGED_BEFORE), refused, _aside(good[is_extended], EXTENDED)]
+        aside += [_aside(own[~is_new], JUDGED_BEFORE), refused, _aside(good[is_extended], EXTENDED)]
         good = regular(good)
         if good.empty:
             return [], aside

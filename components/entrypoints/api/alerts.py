@@ -6,19 +6,22 @@ from typing import Annotated, Literal
 
 import pandas as pd
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import AwareDatetime
 
 from components.charts import finding_png
 from components.entrypoints import views
+from components.entrypoints.api.bodies import FIRST_YEAR, LAST_YEAR, said_as, said_in
 from components.entrypoints.api.problems import Problem
 from components.entrypoints.api.replies import (
     Responses,
+    When,
     as_json,
     errors,
+    instant_of,
     page,
     place_of,
     reply,
     require,
+    rows_of,
     service,
 )
 from components.entrypoints.api.schemas import (
@@ -39,9 +42,9 @@ AlertId = Annotated[str, Path(pattern="^[0-9a-f]{12}$", examples=["0a85e3a62b51"
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(max_length=400, description="`next` of the page before.")]
 
-READ = errors(400, 401, 403, 408, 413, 422, 429, 503)
-ONE = {**READ, **errors(404)}
-WRITE = {**ONE, **errors(415)}
+READ = errors(400, 401, 403, 404, 408, 413, 422, 429, 503)
+ONE = READ
+WRITE = {**ONE, **errors(409, 415)}
 PNG: Responses = {
     200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -59,8 +62,8 @@ async def list_alerts(  # noqa: PLR0913 - each filter of a list is an argument
     symbol: Symbol | None = None,
     kind: Annotated[str, Query(max_length=20, pattern="^[a-z]*$")] = "",
     level: Annotated[int, Query(ge=0, le=3, description="1 LOW, 2 MEDIUM, 3 HIGH")] = 0,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: When = None,
+    until: When = None,
     state: Literal["any", "open"] = "any",
 ) -> Response:
     """The newest alerts, by when they were told; ``open``: that nobody has answered."""
@@ -79,7 +82,7 @@ async def list_alerts(  # noqa: PLR0913 - each filter of a list is an argument
         now=pd.Timestamp.now("UTC"),
         before=place_of(cursor),
     )
-    return page(request, rows, limit, lambda row: [row["known_at"].isoformat(), row["id"]])
+    return page(request, *rows_of(rows, limit, "known_at", "id"))
 
 
 @router.get("/v1/alerts/{alert_id}", dependencies=[require("read")], responses=ONE)
@@ -159,9 +162,11 @@ async def _charted(request: Request, incident_id: str, symbol: str | None) -> Fi
     "/v1/alerts/{alert_id}/acknowledge",
     dependencies=[require("write")],
     responses={200: {"model": Kept}, **WRITE},
+    openapi_extra=said_as(Acknowledged),
 )
-async def acknowledge(request: Request, alert_id: AlertId, said: Acknowledged) -> Response:
+async def acknowledge(request: Request, alert_id: AlertId) -> Response:
     """Keep quiet about the alert's instruments until each has had a normal bar again."""
+    said = await said_in(request, Acknowledged)
     return await _act(request, alert_id, "acknowledge", said)
 
 
@@ -169,13 +174,16 @@ async def acknowledge(request: Request, alert_id: AlertId, said: Acknowledged) -
     "/v1/alerts/{alert_id}/snooze",
     dependencies=[require("write")],
     responses={200: {"model": Kept}, **WRITE},
+    openapi_extra=said_as(Snoozed),
 )
-async def snooze(request: Request, alert_id: AlertId, said: Snoozed) -> Response:
+async def snooze(request: Request, alert_id: AlertId) -> Response:
     """Keep quiet about the alert's instruments until an instant."""
+    said = await said_in(request, Snoozed)
+    if not FIRST_YEAR < said.until.year < LAST_YEAR:
+        words = f"not in {FIRST_YEAR} to {LAST_YEAR}"
+        raise Problem(422, f"until: {words}", (("until", words),))
     until = pd.Timestamp(said.until)
     until = until.tz_localize("UTC") if until.tzinfo is None else until.tz_convert("UTC")
-    if not pd.Timestamp("1970-01-01", tz="UTC") < until < pd.Timestamp("2200-01-01", tz="UTC"):
-        raise Problem(422, "until: not in 1970 to 2200", (("until", "not in 1970 to 2200"),))
     return await _act(request, alert_id, "snooze", said, until=until.as_unit("us"))
 
 
@@ -183,9 +191,11 @@ async def snooze(request: Request, alert_id: AlertId, said: Snoozed) -> Response
     "/v1/alerts/{alert_id}/label",
     dependencies=[require("write")],
     responses={200: {"model": Kept}, **WRITE},
+    openapi_extra=said_as(Labelled),
 )
-async def label(request: Request, alert_id: AlertId, said: Labelled) -> Response:
+async def label(request: Request, alert_id: AlertId) -> Response:
     """Keep what a person found; bars labelled data-error are learned from no more."""
+    said = await said_in(request, Labelled)
     return await _act(request, alert_id, "label", said, label=said.label)
 
 
@@ -217,14 +227,5 @@ async def _act(
     except SettingsError as error:
         field = "until" if "--until" in str(error) else "symbol"
         words = str(error).replace("--", "")
-        raise Problem(422, words, ((field, words),)) from None
+        raise Problem(409, words, ((field, words),)) from None
     return reply(request, as_json({"alert_id": alert_id, "action": action, "symbols": symbols}))
-
-
-def instant_of(said: AwareDatetime | None, name: str) -> pd.Timestamp | None:
-    """An instant that was asked for; of other centuries nothing is held."""
-    if said is None:
-        return None
-    if not 1900 <= said.year <= 2200:
-        raise Problem(422, f"{name}: not in 1900 to 2200", ((name, "not in 1900 to 2200"),))
-    return pd.Timestamp(said).tz_convert("UTC")

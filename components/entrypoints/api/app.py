@@ -8,15 +8,21 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from components.entrypoints.api import alerts, events, instruments, score, state
 from components.entrypoints.api.bodies import faulty
-from components.entrypoints.api.guard import Guard
+from components.entrypoints.api.guard import FAULT, Guard
 from components.entrypoints.api.problems import MEDIA_TYPE, Problem, body_of
-from components.entrypoints.api.schemas import Candles, ProblemOut
+from components.entrypoints.api.schemas import (
+    Acknowledged,
+    Candles,
+    Labelled,
+    ProblemOut,
+    Snoozed,
+)
 from components.entrypoints.api.service import Service
 from components.errors import NotStored, TremorError
-from components.settings import Settings
 
 DESCRIPTION = """
 Candles in, verdicts out, by the same functions as the daily run; alerts with their reasons.
@@ -25,9 +31,9 @@ Every request carries a key, `Authorization: Bearer KEY`. Errors are Problem+JSO
 """
 
 
-def make_app(settings: Settings) -> Guard:
+def make_app(held: Service) -> ASGIApp:
     """The application over one warehouse, lake and registry."""
-    held = Service(settings)
+    settings = held.settings
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -53,23 +59,26 @@ def make_app(settings: Settings) -> Guard:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(TremorError, _known)
     app.add_exception_handler(Problem, _problem)
-    if settings.api_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.api_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-api-key"],
-            expose_headers=["etag", "x-request-id", "retry-after"],
-        )
+    app.add_exception_handler(Exception, _problem)
     _describe(app)
-    return Guard(app, held)
+    guarded: ASGIApp = Guard(app, held)
+    if not settings.api_origins:
+        return guarded
+    # Round the guard, for a browser asks without a key whether it may ask.
+    return CORSMiddleware(
+        guarded,
+        allow_origins=list(settings.api_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", "x-api-key", "last-event-id"],
+        expose_headers=["etag", "link", "x-request-id", "retry-after"],
+    )
 
 
 def _describe(app: FastAPI) -> None:
     """Say in the OpenAPI document how keys are sent, and what a problem looks like."""
     made = app.openapi()
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    for model in (ProblemOut, Candles):
+    for model in (ProblemOut, Candles, Acknowledged, Snoozed, Labelled):
         whole = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= whole.pop("$defs", {})
         schemas[model.__name__] = whole
@@ -79,7 +88,7 @@ def _describe(app: FastAPI) -> None:
 
 
 async def _problem(request: Request, error: Exception) -> Response:
-    problem = error if isinstance(error, Problem) else Problem(500, "a fault of this program")
+    problem = error if isinstance(error, Problem) else Problem(500, FAULT)
     body = body_of(problem, request.state.request_id)
     headers = {"Cache-Control": "no-store", **problem.headers}
     return Response(body, problem.status, headers=headers, media_type=MEDIA_TYPE)
@@ -94,12 +103,6 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    kinds = {each["type"] for each in found}
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if request.method == "POST" and kind != "application/json":
-        return await _problem(request, Problem(415, "send application/json"))
-    if kinds == {"json_invalid"}:
-        return await _problem(request, Problem(422, "the body is no JSON", (("body", "no JSON"),)))
     return await _problem(request, faulty(found))
 
 

@@ -2,13 +2,15 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter, ValidationError
+from fastapi import Request
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from components.entrypoints.api.problems import Problem, field_of
 from components.entrypoints.api.schemas import Candles
@@ -28,13 +30,37 @@ NEEDED = ("open", "high", "low", "close")
 MOST_UNPACKED = 2**29
 
 # Bars of other years are mistakes.
-FIRST = pd.Timestamp("1970-01-01", tz="UTC")
-LAST = pd.Timestamp("2200-01-01", tz="UTC")
+FIRST_YEAR, LAST_YEAR = 1970, 2199
 
 # So many faults of one body are told.
 MOST_FAULTS = 20
 
+Said = TypeVar("Said", bound=BaseModel)
+
 _candles = TypeAdapter(Candles)
+
+
+def said_as(model: type[BaseModel]) -> dict[str, Any]:
+    """How the OpenAPI document shows a body that is read by ``said_in``."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
+
+
+async def said_in(request: Request, model: type[Said]) -> Said:
+    """What a body says, as JSON has it: a text is no number.
+
+    Raises
+    ------
+    Problem
+        415 for another kind, 422 for fields that are wrong.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON:
+        raise Problem(415, f"send {JSON}")
+    try:
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise faulty(error.errors(include_url=False, include_input=False)) from None
 
 
 def candles_of(body: bytes, kind: str, most_rows: int) -> pd.DataFrame:
@@ -48,7 +74,7 @@ def candles_of(body: bytes, kind: str, most_rows: int) -> pd.DataFrame:
     if kind not in KINDS:
         raise Problem(415, f"send {', '.join(KINDS[:-1])} or {KINDS[-1]}")
     rows = _of_json(body, most_rows) if kind == JSON else _of_table(body, kind, most_rows)
-    _require_bars(rows)
+    _require_names(rows)
     return rows
 
 
@@ -59,6 +85,7 @@ def _of_json(body: bytes, most_rows: int) -> pd.DataFrame:
         raise faulty(error.errors(include_url=False, include_input=False)) from None
     if len(found) > most_rows:
         raise _too_many(most_rows)
+    _require_years([row["ts"].year for row in found])
     ts = [_instant(row["ts"]) for row in found]
     columns = {name: [row.get(name) for row in found] for name in NUMBERS}
     numbers = {name: np.array(values, dtype=float) for name, values in columns.items()}
@@ -134,6 +161,7 @@ def _checked(table: pa.Table) -> pd.DataFrame:
     ]
     if faults:
         raise Problem(422, "columns are wrong", tuple(faults[:MOST_FAULTS]))
+    _require_years(pc.year(columns["ts"]).to_numpy())
     n_rows = table.num_rows
     numbers = {
         name: columns[name].to_numpy() if name in columns else np.full(n_rows, np.nan)
@@ -153,8 +181,18 @@ def _rows(symbols: list[str], ts: Any, numbers: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 
-def _require_bars(rows: pd.DataFrame) -> None:
-    """Refuse names that no market uses, other centuries, and a bar that comes twice."""
+def _require_years(years: Any) -> None:
+    """Refuse other centuries, before anything is reckoned with them."""
+    said = np.asarray(years)
+    outside = np.flatnonzero((said < FIRST_YEAR) | (said > LAST_YEAR))
+    words = f"not in {FIRST_YEAR} to {LAST_YEAR}"
+    if len(outside):
+        faults = tuple((f"candles[{at}].ts", words) for at in outside[:MOST_FAULTS])
+        raise Problem(422, f"{faults[0][0]}: {words}", faults)
+
+
+def _require_names(rows: pd.DataFrame) -> None:
+    """Refuse names that no market uses."""
     faults: list[tuple[str, str]] = []
     for symbol in rows["symbol"].unique():
         try:
@@ -162,10 +200,6 @@ def _require_bars(rows: pd.DataFrame) -> None:
         except InvalidSymbol:
             at = int(np.flatnonzero((rows["symbol"] == symbol).to_numpy())[0])
             faults.append((f"candles[{at}].symbol", "no market uses such a name"))
-    outside = np.flatnonzero(~rows["ts"].between(FIRST, LAST).to_numpy())
-    faults += [(f"candles[{at}].ts", "not in 1970 to 2200") for at in outside[:MOST_FAULTS]]
-    twice = np.flatnonzero(rows.duplicated(["symbol", "ts"]).to_numpy())
-    faults += [(f"candles[{at}]", "this bar came before") for at in twice[:MOST_FAULTS]]
     if faults:
         raise Problem(422, f"{faults[0][0]}: {faults[0][1]}", tuple(faults[:MOST_FAULTS]))
 

@@ -37,7 +37,7 @@ SSE: Responses = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Listener:
     """Who listens, and to what."""
 
@@ -48,7 +48,7 @@ class Listener:
     )
 
     def hear(self, row: dict[str, Any]) -> None:
-        """Take an event that is wanted; None as the last where too many wait."""
+        """Take an event that is wanted; None, the end, where too many wait."""
         if row["level"] < self.level or (self.symbol and row["symbol"] != self.symbol):
             return
         if self.waiting.qsize() >= MOST_WAITING - 1:
@@ -69,6 +69,7 @@ class Broadcast:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
         held.on_news.append(self._on_news)
+        held.on_leave.append(self._leave)
 
     def _on_news(self, before: Force, now: Force) -> None:
         if not self.listeners:
@@ -78,6 +79,11 @@ class Broadcast:
         task = asyncio.create_task(self._tell(at))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _leave(self) -> None:
+        """Nothing more comes: whoever listens is let go."""
+        for listener in self.listeners:
+            listener.waiting.put_nowait(None)
 
     async def _tell(self, run_at: pd.Timestamp | None) -> None:
         """Tell what became known lately, and what a run of another day found."""
@@ -146,7 +152,7 @@ async def _events(
                 yield b": nothing new\n\n"
                 continue
             if heard is None:
-                yield b"event: lost\ndata: too slow, begin again\n\n"
+                yield b"event: end\ndata: begin again behind the last id\n\n"
                 return
             yield _event(heard)
     finally:

@@ -26,7 +26,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 FAULT = "a fault of this program; its log has the request's id"
 
 # Wrong keys that one address may try in a minute.
-WRONG_KEYS = 30
+WRONG_KEYS = 300
 
 # Who may ask for everything without a key, on loopback alone.
 OPEN = Key("open", "open", "", frozenset({"read", "write", "score"}), pd.NaT, pd.NaT)

@@ -4,25 +4,26 @@ from typing import Annotated, Any
 
 import pandas as pd
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import AwareDatetime
 
-from components.entrypoints.api.alerts import ONE, READ, Cursor, Limit, instant_of
+from components.entrypoints.api.alerts import ONE, READ, Cursor, Limit
 from components.entrypoints.api.replies import (
+    When,
     as_json,
-    cursor_of,
+    instant_of,
     page,
     place_of,
     reply,
     require,
+    rows_of,
     service,
 )
-from components.entrypoints.api.schemas import SYMBOL, Page
+from components.entrypoints.api.schemas import SHOWN_SYMBOL, SYMBOL, Page
 from components.errors import NotStored
 from components.reading import instruments as reading
 
 router = APIRouter(tags=["instruments"])
 
-OfPath = Annotated[str, Path(pattern=SYMBOL, examples=["BTC-USD"])]
+OfPath = Annotated[str, Path(pattern=SYMBOL, examples=["BTC-USD"], json_schema_extra=SHOWN_SYMBOL)]
 Interval = Annotated[
     str | None, Query(pattern="^[1-9][0-9]{0,3}[mhd]$", description="Unset: that of the service.")
 ]
@@ -56,8 +57,8 @@ async def list_candles(
     symbol: OfPath,
     *,
     interval: Interval = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: When = None,
+    until: When = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
@@ -66,7 +67,7 @@ async def list_candles(
     end = _end(until, cursor, symbol)
     rows = await held.ask(reading.candles, symbol, of, limit + 1, instant_of(since, "since"), end)
     await _require_known(request, rows, symbol, of)
-    return page(request, rows, limit, lambda row: [row["ts"].isoformat(), symbol])
+    return page(request, *rows_of(rows, limit, "ts", symbol))
 
 
 @router.get(
@@ -79,8 +80,8 @@ async def list_scores(
     symbol: OfPath,
     *,
     interval: Interval = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: When = None,
+    until: When = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
@@ -89,23 +90,20 @@ async def list_scores(
     end = _end(until, cursor, symbol)
     rows = await held.ask(reading.verdicts, symbol, of, limit + 1, instant_of(since, "since"), end)
     await _require_known(request, rows, symbol, of)
-    items = rows.head(limit)
+    items, more = rows_of(rows, limit, "ts", symbol)
     views: dict[pd.Timestamp, list[dict[str, Any]]] = {}
-    if len(items):
-        span = items["ts"].min(), items["ts"].max()
+    if items:
+        span = items[-1]["ts"], items[0]["ts"]
         scores = await held.ask(reading.scores, symbol, of, *span)
         told = scores.drop(columns=["known_at"])
         views = {
             pd.Timestamp(str(ts)): _rows(own.drop(columns="ts")) for ts, own in told.groupby("ts")
         }
-    said = [{**row, "views": views.get(row["ts"], [])} for row in _rows(items)]
-    more = None
-    if len(rows) > limit:
-        more = cursor_of([items["ts"].iloc[-1].isoformat(), symbol])
-    return reply(request, as_json({"items": said, "next": more}))
+    said = [{**row, "views": views.get(row["ts"], [])} for row in items]
+    return page(request, said, more)
 
 
-def _end(until: AwareDatetime | None, cursor: str | None, symbol: str) -> pd.Timestamp | None:
+def _end(until: str | None, cursor: str | None, symbol: str) -> pd.Timestamp | None:
     """Before which bar a page ends."""
     end, place = instant_of(until, "until"), place_of(cursor)
     if place is None or place[1] != symbol:

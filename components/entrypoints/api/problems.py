@@ -7,6 +7,10 @@ from typing import Any
 MEDIA_TYPE = "application/problem+json"
 
 
+# How a schema calls the two ways of writing an instant.
+BRANCHES = ("datetime", "date")
+
+
 class Problem(Exception):
     """An answer that is an error.
 
@@ -46,6 +50,9 @@ def field_of(place: tuple[Any, ...]) -> str:
     """Where in a document: ``candles[3].high``."""
     name = ""
     for part in place:
+        # Of what may be one of two, the name of which is none of the document's.
+        if part in BRANCHES:
+            continue
         if isinstance(part, int):
             name += f"[{part}]"
         else:

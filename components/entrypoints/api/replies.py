@@ -2,17 +2,28 @@
 
 import base64
 import binascii
+import datetime as dt
 import hashlib
 import json
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 
+from components.entrypoints.api.bodies import FIRST_YEAR, LAST_YEAR
 from components.entrypoints.api.problems import Problem
 from components.entrypoints.api.service import Service
+
+# Rows, and the place behind which others lie.
+Page = tuple[list[dict[str, Any]], list[str] | None]
+
+# An instant of these centuries, with its offset, as a query has it.
+INSTANT = (
+    r"^(19[789]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}"
+    r"(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
+When = Annotated[str | None, Query(pattern=INSTANT, json_schema_extra={"format": "date-time"})]
 
 # As FastAPI takes them.
 Responses = dict[int | str, dict[str, Any]]
@@ -29,6 +40,7 @@ ERRORS: Responses = {
         401: "No key, or none in force",
         403: "The key has not the scope",
         404: "There is no such thing",
+        409: "It contradicts what is there; the answer names the field",
         408: "The body came too slowly",
         413: "Too large, or too many rows",
         415: "The body is of another kind",
@@ -98,18 +110,37 @@ def plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def page(
-    request: Request, rows: pd.DataFrame, limit: int, place: Callable[[dict[str, Any]], list[str]]
-) -> Response:
-    """A page of rows, of which one more than wanted was asked for; ``place`` names the last."""
-    items = rows.head(limit).to_dict("records")
-    last = {str(name): value for name, value in items[-1].items()} if items else {}
-    more = cursor_of(place(last)) if len(rows) > limit else None
-    found = reply(request, as_json({"items": items, "next": more}))
-    if more:
-        url = request.url.include_query_params(cursor=more)
+def page(request: Request, items: list[dict[str, Any]], more: list[str] | None) -> Response:
+    """A page of rows; ``more`` names the place of its last row where others lie behind it."""
+    cursor = cursor_of(more) if more else None
+    found = reply(request, as_json({"items": items, "next": cursor}))
+    if cursor:
+        url = request.url.include_query_params(cursor=cursor)
         found.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
     return found
+
+
+def rows_of(table: pd.DataFrame, limit: int, by: str, name: str) -> Page:
+    """The first ``limit`` rows, and the place of the last where there are more: (instant, name)."""
+    items = [{str(k): v for k, v in row.items()} for row in table.head(limit).to_dict("records")]
+    last = items[-1] if len(table) > limit else None
+    return items, [last[by].isoformat(), str(last.get(name, name))] if last else None
+
+
+def instant_of(said: str | None, name: str) -> pd.Timestamp | None:
+    """An instant that a query names.
+
+    Raises
+    ------
+    Problem
+        There is no such day or hour.
+    """
+    if said is None:
+        return None
+    try:
+        return pd.Timestamp(dt.datetime.fromisoformat(said)).tz_convert("UTC")
+    except (ValueError, OverflowError):
+        raise Problem(422, f"{name}: no instant", ((name, "no instant"),)) from None
 
 
 def cursor_of(place: list[str]) -> str:
@@ -130,14 +161,15 @@ def place_of(cursor: str | None) -> tuple[pd.Timestamp, str] | None:
     try:
         text = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
         instant, name = json.loads(text)
-        at = pd.Timestamp(instant)
-        if at.tzinfo is None or not isinstance(name, str) or "\x00" in name:
+        at = dt.datetime.fromisoformat(instant)
+        is_place = at.tzinfo is not None and FIRST_YEAR <= at.year <= LAST_YEAR
+        if not (is_place and isinstance(name, str) and "\x00" not in name):
             raise ValueError("no place")  # noqa: TRY301
     except (ValueError, TypeError, binascii.Error, OverflowError):
         raise _no_cursor() from None
-    return at.tz_convert("UTC"), name
+    return pd.Timestamp(at).tz_convert("UTC"), name
 
 
 def _no_cursor() -> Problem:
-    words = "the cursor is none of this list: begin without one"
-    return Problem(422, words, (("cursor", words),))
+    words = "no page of this list has such a cursor: begin without one"
+    return Problem(404, words, (("cursor", words),))

@@ -10,14 +10,20 @@ from components.entrypoints.views import FINDINGS
 
 SYMBOL = r"^[A-Za-z0-9^][A-Za-z0-9.=^_&-]{0,31}$"
 
-Symbol = Annotated[str, Field(pattern=SYMBOL, examples=["BTC-USD"])]
+# As the document shows them: no name has two dots in a row, no bar is of another century.
+SHOWN_SYMBOL: dict[str, JsonValue] = {"pattern": SYMBOL.replace("^", r"^(?!.*\.\.)", 1)}
+SHOWN_INSTANT: dict[str, JsonValue] = {"pattern": r"^(19[789]|20[0-9]|21[0-9])[0-9]-"}
+
+Symbol = Annotated[str, Field(pattern=SYMBOL, examples=["BTC-USD"], json_schema_extra=SHOWN_SYMBOL)]
 Price = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Amount = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Instant = Annotated[AwareDatetime, Strict()] | Annotated[dt.date, Strict()]
 Opened = Annotated[
-    AwareDatetime | dt.date,
+    Instant,
     Field(
         description="The bar's open: an instant with its offset, or of days the session's date.",
         examples=["2024-03-12"],
+        json_schema_extra=SHOWN_INSTANT,
     ),
 ]
 
@@ -127,7 +133,7 @@ class Acknowledged(BaseModel):
 class Snoozed(Acknowledged):
     """Keep quiet about the alert's instruments until an instant."""
 
-    until: Annotated[AwareDatetime | dt.date, Field(examples=["2030-04-01"])]
+    until: Annotated[Instant, Field(examples=["2030-04-01"], json_schema_extra=SHOWN_INSTANT)]
 
 
 class Labelled(Acknowledged):

@@ -73,6 +73,7 @@ class Service:
             self.pool = Pool(settings.warehouse or open_embedded(settings.state_dir))
         self.cache = ResultCache(settings.redis_url.get_secret_value(), "tremor:answers")
         self.on_news: list[Callable[[Force, Force], None]] = []
+        self.on_leave: list[Callable[[], None]] = []
 
     async def start(self) -> None:
         """Look at what is in force, make the judges, and go on looking."""
@@ -81,6 +82,11 @@ class Service:
         self.bulk = Lane(await self._opened(), self.settings.api_timeout_s)
         self._renew()
         self._watching = asyncio.create_task(self._watch())
+
+    def leave(self) -> None:
+        """Let those who listen know that it ends."""
+        for told in self.on_leave:
+            told()
 
     async def close(self) -> None:
         """Stop looking, and close what is open."""

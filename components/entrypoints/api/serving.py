@@ -1,7 +1,11 @@
 """``python main.py serve``: the application on uvicorn."""
 
-import logging
+import asyncio
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from components.entrypoints.dashboard.start import is_loopback
 from components.errors import SettingsError
@@ -9,7 +13,8 @@ from components.settings import Settings
 from components.steps import keys
 from components.wiring import open_warehouse
 
-log = logging.getLogger("tremor")
+if TYPE_CHECKING:
+    from components.entrypoints.api.service import Service
 
 # Connections at once; more are answered 503 without being read.
 MOST_CONNECTIONS = 512
@@ -28,13 +33,15 @@ def serve(settings: Settings) -> None:
         import uvicorn
 
         from components.entrypoints.api.app import make_app
+        from components.entrypoints.api.service import Service
     except ImportError:
         raise SettingsError(
             "the API needs FastAPI and uvicorn, which are not installed. Run `make .venv/.web`."
         ) from None
     _require_keys(settings)
+    held = Service(settings)
     config = uvicorn.Config(
-        make_app(settings),
+        make_app(held),
         host=settings.api_address,
         port=settings.api_port,
         access_log=False,
@@ -44,18 +51,37 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=10,
         server_header=False,
     )
-    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt), _listening(config) as listening:
+        asyncio.run(_served(uvicorn.Server(config), listening, held))
+
+
+@contextmanager
+def _listening(config: Any) -> Iterator[socket.socket]:
     try:
-        with config.bind_socket() as listening:
-            host, port = listening.getsockname()[:2]
-            sys.stdout.write(f"http://{host}:{port}/openapi.json\n")
-            sys.stdout.flush()
-            server.run([listening])
+        opened = config.bind_socket()
     except SystemExit:
         raise SettingsError(
-            f"TREMOR_API_ADDRESS={settings.api_address}, TREMOR_API_PORT={settings.api_port}: "
-            "cannot listen there. Name another port, or stop who has it."
+            f"TREMOR_API_ADDRESS={config.host}, TREMOR_API_PORT={config.port}: cannot listen "
+            "there. Name another port, or stop who has it."
         ) from None
+    with opened:
+        yield opened
+
+
+async def _served(server: Any, listening: socket.socket, held: "Service") -> None:
+    """Serve, and say where once somebody is answered; let listeners go first at the end."""
+    serving = asyncio.create_task(server.serve([listening]))
+    while not (server.started or serving.done()):
+        await asyncio.sleep(0.05)
+    if server.started:
+        host, port = listening.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        sys.stdout.write(f"http://{shown}:{port}/openapi.json\n")
+        sys.stdout.flush()
+    while not (server.should_exit or serving.done()):
+        await asyncio.sleep(0.2)
+    held.leave()
+    await serving
 
 
 def _require_keys(settings: Settings) -> None:

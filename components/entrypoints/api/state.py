@@ -16,6 +16,7 @@ from components.entrypoints.api.replies import (
     place_of,
     reply,
     require,
+    rows_of,
     service,
 )
 from components.entrypoints.api.schemas import Page
@@ -39,7 +40,7 @@ UNREADY: Responses = {
 async def list_runs(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The newest runs, with what they counted."""
     rows = await service(request).ask(reading.page, limit=limit + 1, before=place_of(cursor))
-    return page(request, rows, limit, lambda row: [row["started_at"].isoformat(), row["id"]])
+    return page(request, *rows_of(rows, limit, "started_at", "id"))
 
 
 @router.get("/v1/models", dependencies=[require("read")], responses={200: {"model": Page}, **READ})
