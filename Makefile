@@ -1,5 +1,5 @@
 # What a newcomer types. Each target does its own set-up; the environment is .venv.
-.PHONY: help demo run models spark broker flows feast test lint audit image release bench lock clean
+.PHONY: help demo run serve dashboard models spark broker flows feast test lint audit image release bench lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -23,6 +23,12 @@ WITHOUT_SETTINGS := env $$(env | sed -n 's/^\(TREMOR_[A-Z_]*\)=.*/-u \1/p')
 
 run: .venv/.local  ## The same job on Yahoo, or as .env says
 	@$(BIN)/python main.py run
+
+serve: .venv/.web  ## The API on http://127.0.0.1:8000, for this machine alone, without keys
+	@$(BIN)/python main.py serve --open
+
+dashboard: .venv/.web  ## The web page on http://127.0.0.1:8501, for this machine alone
+	@$(BIN)/python main.py dashboard --role write
 
 models: .venv/.models  ## What `train` needs beside: MLflow, Keras on JAX
 	@echo "ready: $(BIN)/python main.py train"
@@ -82,6 +88,7 @@ bench: .venv/.dev  ## The benchmarks; each prints ratios
 	@$(BIN)/python -m benchmarks.detection
 	@$(BIN)/python -m benchmarks.training
 	@$(BIN)/python -m benchmarks.bands
+	@$(BIN)/python -m benchmarks.api
 	@$(BIN)/python -m benchmarks.start_up
 
 lock: .venv/.dev  ## Resolve the pinned versions anew

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.proxies import free_port
 from tests.terminal import ROOT
 
 CHROMIUM = shutil.which("chromium")
@@ -44,13 +44,6 @@ class Dashboard:
     def said(self):
         """What it wrote on its terminal."""
         return self.log.read_text()
-
-
-def free_port():
-    """A port that nobody listens on."""
-    with contextlib.closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def environment(settings):

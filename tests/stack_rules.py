@@ -254,8 +254,8 @@ def every_secret_has_a_way_in(template):
     """Each secret setting can be had from a secret, in one world or another."""
     wanted = {n for n, f in Settings.model_fields.items() if f.annotation is SecretStr}
     # Feast's online store is none of the task's: what writes it is in no image. Nor is a broker:
-    # a stream is no scheduled task.
-    wanted -= {"redis_url", "kafka_password"}
+    # a stream is no scheduled task; nor is the dashboard.
+    wanted -= {"redis_url", "kafka_password", "dashboard_password_hash", "reader_url"}
     for stack in stacks(template):
         (container,) = stack.properties("TaskDefinition")["ContainerDefinitions"]
         wanted -= {s["Name"].removeprefix("TREMOR_").lower() for s in container["Secrets"]}

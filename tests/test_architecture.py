@@ -28,7 +28,7 @@ HOMES = {
     "psycopg": {"__init__.py"},
     "psycopg2": {
         *("__init__.py", "aggregates.py", "connection.py", "copying.py", "intraday.py"),
-        *("loading.py", "offline.py", "sql.py", "timescale.py"),
+        *("loading.py", "offline.py", "reader.py", "reader_role.py", "sql.py", "timescale.py"),
     },
     "pyathena": {"athena.py"},
     "pyspark": {
@@ -44,7 +44,11 @@ HOMES = {
     },
     "pydantic_settings": {"settings.py"},
     "prometheus_client": {"metrics.py"},
-    "redis": {"__init__.py", "live_cache.py"},
+    "fastapi": {
+        *("alerts.py", "app.py", "bodies.py", "events.py", "instruments.py", "replies.py"),
+        *("score.py", "state.py"),
+    },
+    "redis": {"__init__.py", "live_cache.py", "result_cache.py"},
     "smtplib": {"email.py"},
     "sqlalchemy": {"registry.py", "sql.py"},
     "websockets": {"sockets.py"},
@@ -74,6 +78,21 @@ def test_each_heavy_package_has_one_home():
         for path in sources()
         for package in imports(path) & set(HOMES)
         if path.name not in HOMES[package]
+    ]
+    assert strays == []
+
+
+def test_pages_and_pictures_have_one_home():
+    """What draws knows nothing of pages, and nothing else knows of either."""
+    folders = {
+        "streamlit": ROOT / "components" / "entrypoints" / "dashboard",
+        "plotly": ROOT / "components" / "plots",
+    }
+    strays = [
+        (str(path.relative_to(ROOT)), package)
+        for path in sources()
+        for package in imports(path) & set(folders)
+        if folders[package] not in path.parents
     ]
     assert strays == []
 

@@ -1,17 +1,22 @@
 """The README tells the truth: each of its commands is run here, and shows what it shows."""
 
+import contextlib
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import requests
 
 from components.entrypoints.cli import alerts, app
 from components.settings import Settings
+from tests.proxies import free_port
 from tests.yahoo_stand_in import YahooStandIn, chart, rows
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +102,31 @@ def test_the_other_make_commands_are_those_of_ci():
         "make models",
     ]
     assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize(
+    ("target", "path"), [("serve", "/v1/runs"), ("dashboard", "/_stcore/health")]
+)
+def test_what_is_served_answers_a_newcomer(demo, target, path):
+    """`make serve` and `make dashboard` answer on this machine, and stop when they are told to."""
+    port = free_port()
+    name = {"serve": "TREMOR_API_PORT", "dashboard": "TREMOR_DASHBOARD_PORT"}[target]
+    settings = {"TREMOR_SOURCE": "sample", "TREMOR_STATE_DIR": str(demo[1]), name: str(port)}
+    process = subprocess.Popen(
+        [*MAKE, target], env=clean_environment(**settings), start_new_session=True
+    )
+    try:
+        for _ in range(600):
+            assert process.poll() is None
+            with contextlib.suppress(OSError):
+                if requests.get(f"http://127.0.0.1:{port}{path}", timeout=5).ok:
+                    break
+            time.sleep(0.1)
+        else:
+            raise AssertionError(f"make {target} answers nobody")
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
 
 
 def test_every_command_is_in_the_table():

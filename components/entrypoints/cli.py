@@ -731,6 +731,19 @@ def list_keys(as_json: JsonOption = False) -> int:
     return 0
 
 
+@keys.command("password")
+def hash_password() -> int:
+    """Ask for the dashboard's password and print the line that settings hold of it.
+
+    Example: python main.py keys password
+    """
+    from components.passwords import hashed
+
+    password = typer.prompt("password", hide_input=True, confirmation_prompt=True, err=True)
+    typer.echo(f"TREMOR_DASHBOARD_PASSWORD_HASH={hashed(password)}")
+    return 0
+
+
 @keys.command("revoke")
 def revoke_key(which: Annotated[str, typer.Argument(help="A key's id or name.")]) -> int:
     """Revoke a key; a server that runs notices within a second.

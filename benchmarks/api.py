@@ -1,0 +1,251 @@
+"""The API under load: one new candle of a known instrument a request, on loopback.
+
+    python -m benchmarks.api [--symbols 50] [--seconds 20] [--connections 16]
+
+A server over a judged market is asked by connections that stay open and ask again as soon as they
+are answered: first the same question (found in the cache), then one that was never asked (judged).
+Printed are requests a second, the 50th and 99th percentile of an answer's time, what the server's
+memory grew by, and the ratio to the same server's cheapest answer, ``GET /v1/runs?limit=1``. At the
+end a body with whole histories is judged, beside the judgement alone in this process.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components.embedded import close_embedded, open_embedded
+from components.ensemble import Ensemble
+from components.panels import pack
+from components.settings import ENSEMBLE, Settings
+from main import daily
+
+ROOT = Path(__file__).parents[1]
+LAST = pd.Timestamp("2024-03-12", tz="UTC")
+AS_OF = pd.Timestamp("2024-03-13 12:00", tz="UTC")
+
+WANTED = {"cached": (600, 0.060), "uncached": (150, 0.150)}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one kind of question took."""
+
+    name: str
+    n: int
+    seconds: float
+    times: np.ndarray
+    errors: int
+    grown: float
+
+    @property
+    def per_second(self) -> float:
+        """Answers a second."""
+        return self.n / self.seconds
+
+    def line(self, base: float) -> str:
+        """One line of the table."""
+        p50, p99 = np.quantile(self.times, [0.5, 0.99]) * 1e3
+        return (
+            f"{self.name:<10} {self.per_second:7.0f}/s  p50 {p50:6.1f} ms  p99 {p99:6.1f} ms  "
+            f"errors {self.errors}  memory {self.grown:+.1f} MB  ratio {self.per_second / base:.2f}"
+        )
+
+
+def histories(n_symbols: int, n_bars: int) -> dict[str, pd.DataFrame]:
+    """Coins of a random market, as files have them."""
+    random = np.random.default_rng(0)
+    days = pd.date_range(end=LAST, periods=n_bars, freq="D")
+    found = {}
+    for i in range(n_symbols):
+        close = 100 * np.exp(np.cumsum(0.02 * random.standard_t(5, n_bars)))
+        opened = np.r_[100.0, close[:-1]]
+        found[f"C{i:03d}-USD"] = pd.DataFrame(
+            {
+                "Date": days.strftime("%Y-%m-%d"),
+                "Open": opened.round(4),
+                "High": (np.maximum(opened, close) * 1.005).round(4),
+                "Low": (np.minimum(opened, close) * 0.995).round(4),
+                "Close": close.round(4),
+                "Volume": random.integers(1_000, 9_000, n_bars),
+            }
+        )
+    return found
+
+
+def rss(pid: int) -> float:
+    """Resident memory of a process, MB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+async def asked(port: int, requests, seconds: float, n_connections: int) -> tuple[list, int]:
+    """The time of each answer, s, and how many were not 200; ``requests`` gives the next one."""
+    times: list[float] = []
+    errors, until = 0, time.perf_counter() + seconds
+
+    async def one() -> None:
+        nonlocal errors
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while time.perf_counter() < until:
+            began = time.perf_counter()
+            writer.write(next(requests))
+            head = await reader.readuntil(b"\r\n\r\n")
+            size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(size)
+            times.append(time.perf_counter() - began)
+            errors += not head.startswith(b"HTTP/1.1 200")
+        writer.close()
+
+    await asyncio.gather(*(one() for _ in range(n_connections)))
+    return times, errors
+
+
+def request(method: str, path: str, body: bytes = b"") -> bytes:
+    """One request as it goes over the wire."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def score(symbol: str, close: float) -> bytes:
+    """One new candle."""
+    bar = {"symbol": symbol, "ts": f"{LAST + pd.Timedelta(days=1):%Y-%m-%d}", "volume": 5000}
+    prices = {"open": close, "high": close * 1.01, "low": close * 0.99, "close": close * 1.002}
+    return request("POST", "/v1/score", json.dumps({"candles": [{**bar, **prices}]}).encode())
+
+
+def new_ones(closes: dict[str, float]):
+    """Candles that were never asked of, instrument by instrument."""
+    names = sorted(closes)
+    for i in count():
+        symbol = names[i % len(names)]
+        yield score(symbol, closes[symbol] * (1 + 1e-7 * i))
+
+
+def same_one(body: bytes):
+    """The same question for ever."""
+    while True:
+        yield body
+
+
+def measured(name: str, port: int, pid: int, requests, options) -> Measured:
+    """Ask for a while; a short while before it warms what there is to warm."""
+    asyncio.run(asked(port, requests, 2, options.connections))
+    before, began = rss(pid), time.perf_counter()
+    times, errors = asyncio.run(asked(port, requests, options.seconds, options.connections))
+    seconds = time.perf_counter() - began
+    return Measured(name, len(times), seconds, np.array(times), errors, rss(pid) - before)
+
+
+def bulk(port: int, files: dict[str, pd.DataFrame]) -> None:
+    """Whole histories in one body, beside the judgement alone in this process."""
+    bars = [
+        {
+            "symbol": s,
+            "ts": r["Date"],
+            **{k.lower(): r[k] for k in ("Open", "High", "Low", "Close", "Volume")},
+        }
+        for s, frame in files.items()
+        for r in frame.to_dict("records")
+    ]
+    body = request(
+        "POST", "/v1/score?history=none&reasons=none", json.dumps({"candles": bars}).encode()
+    )
+    once = iter([body])
+
+    async def ask() -> float:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        began = time.perf_counter()
+        writer.write(next(once))
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+        writer.close()
+        return time.perf_counter() - began
+
+    over_http = len(bars) / asyncio.run(ask())
+    rows = pd.concat(
+        frame.rename(columns=str.lower).assign(symbol=symbol) for symbol, frame in files.items()
+    )
+    rows["ts"] = pd.to_datetime(rows.pop("date"), utc=True)
+    symbols = tuple(sorted(files))
+    ensemble, panel = Ensemble(ENSEMBLE, 4.0), pack(rows, symbols, symbols)
+    rates = np.full(len(symbols), 4 / 365)
+    ensemble.run(ensemble.start(len(symbols)), panel, rates)
+    began = time.perf_counter()
+    ensemble.run(ensemble.start(len(symbols)), panel, rates)
+    alone = len(rows) / (time.perf_counter() - began)
+    print(
+        f"whole histories: {over_http:,.0f} bars/s over HTTP, {alone:,.0f}/s judged alone, "
+        f"ratio {over_http / alone:.2f}"
+    )
+
+
+def main() -> None:
+    """Make a market, serve it, ask."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--symbols", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--connections", type=int, default=16)
+    options = parser.parse_args()
+    files = histories(options.symbols, 1000)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        (folder / "files").mkdir()
+        for symbol, frame in files.items():
+            path = folder / "files" / f"{symbol}.csv"
+            frame.to_csv(path, index=False)
+            os.utime(path, (AS_OF.timestamp(),) * 2)
+        url = open_embedded(folder / "var")
+        own = {"source": "files", "files_root": folder / "files", "state_dir": folder / "var"}
+        daily(Settings(_env_file=None, warehouse_url=url, history_years=4, **own), AS_OF)
+        ask_all(folder, url, files, options)
+        close_embedded(folder / "var")
+
+
+def ask_all(folder: Path, url: str, files: dict[str, pd.DataFrame], options) -> None:
+    """The figures."""
+    said = {
+        "SOURCE": "files", "FILES_ROOT": folder / "files", "STATE_DIR": folder / "var",
+        "WAREHOUSE_URL": url, "HISTORY_YEARS": 4, "API_REQUESTS_PER_MINUTE": 10_000_000,
+    }  # fmt: skip
+    environment = {**os.environ, **{f"TREMOR_{k}": str(v) for k, v in said.items()}}
+    line = [sys.executable, str(ROOT / "main.py"), "serve", "--open", "--port", "0"]
+    server = subprocess.Popen(line, env=environment, cwd=folder, stdout=subprocess.PIPE)
+    try:
+        port = int(server.stdout.readline().decode().split(":")[2].split("/")[0])
+        closes = {symbol: float(frame["Close"].iloc[-1]) for symbol, frame in files.items()}
+        first = min(closes)
+        kinds = {
+            "plain": same_one(request("GET", "/v1/runs?limit=1")),
+            "cached": same_one(score(first, closes[first])),
+            "uncached": new_ones(closes),
+        }
+        found = {k: measured(k, port, server.pid, r, options) for k, r in kinds.items()}
+        for each in found.values():
+            print(each.line(found["plain"].per_second))
+        for kind, (rate, p99) in WANTED.items():
+            is_kept = found[kind].per_second >= rate and np.quantile(found[kind].times, 0.99) <= p99
+            print(
+                f"{kind}: wanted {rate}/s and p99 {p99 * 1e3:.0f} ms: {'yes' if is_kept else 'no'}"
+            )
+        bulk(port, files)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+if __name__ == "__main__":
+    main()
