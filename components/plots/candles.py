@@ -121,7 +121,7 @@ def _mark(drawn: go.Figure, bars: pd.DataFrame, judged: Judged) -> None:
 
 def _rests(at: "pd.Series[pd.Timestamp]", interval: str) -> list[dict[str, object]]:
     """Weekends take no room where nobody trades on them."""
-    is_weekend: Flags = (at.dt.dayofweek >= 5).to_numpy()
+    is_weekend: Flags = (at.dt.day_of_week >= 5).to_numpy()
     if not is_daily(interval) or not len(at) or is_weekend.any():
         return []
     return [{"bounds": ["sat", "mon"]}]

@@ -10,9 +10,10 @@ from components.panels import Array
 from components.plots.inks import framed, plain
 from components.words import is_daily
 
-# What a bar can be: its letter, its word, its colour. Black letters are read on each of them.
+# What a bar can be: its letter, its word, its colour. The black letters are read on each that
+# has one; what is usual is pale on white and on black.
 STATES = (
-    ("", "nothing unusual", "#DCE6EE"),
+    ("", "nothing unusual", "rgba(122, 135, 148, 0.28)"),
     ("L", "LOW", "#F4DE9B"),
     ("M", "MEDIUM", "#F0A33F"),
     ("H", "HIGH", "#E8623A"),
@@ -63,8 +64,8 @@ def year(verdicts: pd.DataFrame, year_shown: int) -> go.Figure:
     """One instrument's year: a column a week, a row a weekday; daily verdicts as for ``glance``."""
     shown = verdicts.assign(code=codes(verdicts)).sort_values("ts")
     first = pd.Timestamp(year=year_shown, month=1, day=1, tz="UTC")
-    week = ((shown["ts"] - first).dt.days + first.dayofweek) // 7
-    shown = shown.assign(week=week, weekday=shown["ts"].dt.dayofweek)
+    week = ((shown["ts"] - first).dt.days + first.day_of_week) // 7
+    shown = shown.assign(week=week, weekday=shown["ts"].dt.day_of_week)
     n_days = 7 if (shown["weekday"] >= 5).any() else 5
     days = pd.Index(range(n_days), name="weekday")
     weeks = pd.Index(range(54), name="week")
@@ -78,7 +79,7 @@ def year(verdicts: pd.DataFrame, year_shown: int) -> go.Figure:
     names = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][:n_days]
     drawn = _drawn(spread("code"), names, [spread("return"), spread("p")], spread("ts"))
     starts = pd.date_range(first, periods=12, freq="MS")
-    at = ((starts - first).days + first.dayofweek) // 7
+    at = ((starts - first).days + first.day_of_week) // 7
     drawn.update_xaxes(
         tickvals=list(at), ticktext=list(starts.strftime("%b")), title=f"week of {year_shown}"
     )

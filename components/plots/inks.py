@@ -4,9 +4,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-# Okabe and Ito's: told apart by every kind of colour vision, and seen on white and on black.
-BLUE, ORANGE, GREY, RED = "#0072B2", "#E69F00", "#7A8794", "#D55E00"
-BAND = "rgba(0, 114, 178, 0.16)"
+# After Okabe and Ito: told apart by every kind of colour vision; the blue is lighter than theirs,
+# so that it is seen on black as on white.
+BLUE, GREY, RED = "#1F86C9", "#7A8794", "#D55E00"
+BAND = "rgba(31, 134, 201, 0.20)"
 
 
 def plain(text: str) -> str:

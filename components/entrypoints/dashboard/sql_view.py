@@ -65,7 +65,9 @@ def _show_answer(answer: Answer) -> None:
     if rows.empty:
         st.info("Nothing fits.")
         return
-    st.dataframe(rows, hide_index=True, height=360, alt="The answer")
+    st.dataframe(
+        rows, hide_index=True, height=360 if len(rows) > 8 else "content", alt="The answer"
+    )
     show_exports(rows, "answer")
 
 
