@@ -208,12 +208,15 @@ def test_a_person_evaluates_a_part_and_sees_rate_recall_and_events(world, desk, 
         curve = block["planted"]["curve"]
         assert len(curve["recall"]) == len(curve["precision"]) > 10
         assert curve["recall"] == sorted(curve["recall"])
+    # A baseline judges alone, also the bars that the champion was trained on.
+    assert found["baselines"]["volatility_zscore"]["planted"]["curve"]["recall"][-1] > 0.9
     outcomes = [each["outcome"] for each in found["events"]["each"]]
     assert len(outcomes) - outcomes.count("undecided") == found["events"]["n"] > 0
     assert outcomes.count("lost") == len(found["events"]["missed"])
     assert outcomes.count("undecided") == found["events"]["n_undecided"]
     seen = words(page)
-    assert "gmm" in seen
+    # An invisible joiner keeps what follows a name's sign from being made a link.
+    assert "market, pump, knn, kmeans, gmm, gmm@2" in seen.replace("\u2060", "")
     assert "on 10 instruments" in seen
     assert "recall: share of planted anomalies found" in seen
     assert "calendar year (UTC)" in seen

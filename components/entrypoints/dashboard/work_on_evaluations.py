@@ -31,6 +31,8 @@ def evaluate(parts: Parts, settings: Settings, asked: Mapping[str, Any]) -> dict
     )
     events = steps.shipped_events()
     result = steps.evaluate(parts, chosen, events)
+    # Who judges is named whole: a champion votes beside the views.
+    result["judge"] = list(parts.ensemble.seats)
     _add_curves(parts, chosen, events, result)
     html, figures = steps.write(parts, result, None)
     return {"words": f"figures: {figures}", "page": html, "run": parts.run.id}
