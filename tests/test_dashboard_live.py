@@ -352,6 +352,8 @@ def test_days_are_played_with_the_votes_that_were_stored(town, chromium):
     assert "HIGH, anomaly" in words(page)
     picture(page, "live-replay-days")
     choose(page, "BBB")
+    until(page, lambda: "BBB has no candle yet" in words(page))
+    press(page, "Step")
     until(page, lambda: page.locator(".js-plotly-plot").count() == 2)
 
 

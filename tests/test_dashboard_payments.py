@@ -27,7 +27,7 @@ NOW = at("2024-03-27 14:40")
 ODD = at("2024-03-27 12:00")
 
 # Names that a page could take for its own markup.
-HOSTILE = '<img src=x onerror="document.title=1">'
+HOSTILE = "<img src=x onerror=document.title=1>"
 LINK = "[kiosk](javascript:alert(1)) **bold** :red[x]"
 
 N_TERMINALS = 3000
