@@ -86,7 +86,7 @@ def told(market):
 
 
 def test_what_is_unusual_is_drawn_and_explained(market, page_url, chromium):
-    """Headline, level, candles with volume and band, the market's part, reasons, views."""
+    """Headline, level, candles with volume and band, reasons, views, what followed."""
     errors = []
     page = look(chromium, page_url, errors=errors)
     shown = words(page)
@@ -98,9 +98,8 @@ def test_what_is_unusual_is_drawn_and_explained(market, page_url, chromium):
     assert f"AAA {'HIGH' if finding['level'] > 2 else 'MEDIUM'}" in shown
     assert "price, quote currency" in shown
     assert "bars shown closed outside" in shown
-    assert "its own part" in shown
     assert page.get_by_role("row", name="kNN").count() == 1
-    for name in ("AAA, 90 candles", "Market's part", "What followed days alike", "Levels of the"):
+    for name in ("AAA, 90 candles", "What followed days alike", "Levels of the"):
         assert page.locator(f'[aria-label*="{name}"], [alt*="{name}"]').count() or name in shown, (
             name
         )
