@@ -118,6 +118,14 @@ def test_absurd_numbers_are_judged_or_put_aside(api, name, value):
     assert all(each["check"] for each in said["aside"])
 
 
+def test_reasons_of_bars_that_are_all_put_aside_are_none(api):
+    """Nothing was judged, so there is nothing to give reasons of."""
+    body = {"candles": [{**BAR, "symbol": "NEW", "open": 0, "close": 0, "high": 0, "low": 0}]}
+    said = api.post("/v1/score?reasons=all", json=body)
+    assert said.status_code == 200
+    assert said.json()["verdicts"] == []
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     bars=st.lists(

@@ -199,6 +199,21 @@ def test_the_manifest_names_the_model(journey):
     assert re.fullmatch(r"[0-9a-f]{16}", judge["fingerprint"])
 
 
+def test_a_champion_has_no_part_in_what_it_is_held_against(journey):
+    """The rates of the base rule and of |z| are theirs, whoever judges."""
+    asked = ("evaluate", "--subset", "3", "--json")
+    rates = []
+    for model in ("champion", "none"):
+        said = json.loads(tremor(journey.world, *asked, model=model).out)
+        rates.append(
+            {
+                name: said["baselines"][name]["realised"]
+                for name in ("amplitude_zscore", "volatility_zscore")
+            }
+        )
+    assert rates[0] == rates[1]
+
+
 def test_models_stand_side_by_side(journey):
     """All those with an alias, or those that are named; figures in words."""
     seen = tremor(journey.world, "models", "compare", "--json")

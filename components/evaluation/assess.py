@@ -99,7 +99,7 @@ def assess(
     result = _block(told, panels, benches, trials)
     others: dict[str, Any] = {}
     for name in baselines:
-        other = replace(judge, detectors=(name,))
+        other = replace(judge, detectors=(name,), trained=None)
         if other != judge:
             plain = _tell(other, clean, trials, progress, f"{name}")
             those = [_tell(other, b[0], trials, progress, f"{name}, plants") for b in benches]

@@ -163,7 +163,8 @@ class RequestJudge:
     ) -> dict[tuple[str, str], Finding]:
         """Why bars were unusual, in the words of an alert."""
         is_odd = any(judged.is_anomaly.any() for judged in answer.judged)
-        if asked.reasons == "none" or not (is_odd or asked.reasons == "all"):
+        wants = is_odd or asked.reasons == "all"
+        if asked.reasons == "none" or not (wants and answer.judged):
             return {}
         found_in = [rows_of(self.parts, judged, now) for judged in answer.judged]
         verdicts = pd.concat([rows.verdicts for rows in found_in], ignore_index=True)

@@ -23,7 +23,6 @@ from components.errors import AnotherRunAtWork, SettingsError
 from components.settings import Settings
 
 MODULE = "components.entrypoints.dashboard.work"
-ROOT = Path(__file__).parents[3]
 
 ASKED, PROGRESS, OUTCOME, STOPPED, LOG = (
     "asked.json",
@@ -105,14 +104,13 @@ def start(held: Held, kind: str, asked: Mapping[str, Any]) -> None:
 
 
 def _spawn(kind: str, folder: Path, lock: int) -> "subprocess.Popen[bytes]":
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # Its environment is this process's, which finds our modules (``start.py``).
     with (folder / LOG).open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", MODULE, kind, str(folder.resolve())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=environment,
             pass_fds=(lock,),
             start_new_session=True,
         )
