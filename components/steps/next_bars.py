@@ -16,7 +16,7 @@ from components.checks.plain import is_plain
 from components.checks.series_checks import dead_after
 from components.ensemble import Judged
 from components.gaps import steps_behind
-from components.panels import FIELDS, Array, CandlePanel, Flags
+from components.panels import FIELDS, Array, CandlePanel, Flags, Ints
 from components.sessions import ALWAYS_OPEN, length
 from components.steps.held_states import Held, HeldStates
 from components.steps.parts import Parts
@@ -68,12 +68,18 @@ class NextBars:
         calendars, interval = self.parts.calendars, self.parts.watch.interval
         ts = pd.DatetimeIndex(rows["ts"])
         found = np.asarray(ts + length(interval) <= now, dtype=np.bool_)
-        for symbol in rows["symbol"].unique():
-            at = np.flatnonzero((rows["symbol"] == symbol).to_numpy())
+        for symbol, at in self._by_calendar(rows):
             found[at] &= calendars.on_grid(symbol, interval, ts[at])
             if calendars.of(symbol) != ALWAYS_OPEN:
                 found[at] &= calendars.is_regular(symbol, interval, ts[at])
         return found
+
+    def _by_calendar(self, rows: pd.DataFrame) -> list[tuple[str, Ints]]:
+        """An instrument of each calendar, and where the bars of that calendar are."""
+        symbols = rows["symbol"].tolist()
+        of = np.array([self.parts.calendars.of(symbol) for symbol in symbols])
+        places = [np.flatnonzero(of == name) for name in sorted(set(of))]
+        return [(symbols[at[0]], at) for at in places]
 
     def _has_market(self, rows: pd.DataFrame) -> Flags:
         of = [self.parts.calendars.of(symbol) for symbol in rows["symbol"]]
@@ -111,10 +117,7 @@ class NextBars:
         steps = np.ones(len(rows))
         ts = pd.DatetimeIndex(rows["ts"])
         after = pd.DatetimeIndex(last, tz="UTC").as_unit("us")
-        of = np.array([calendars.of(symbol) for symbol in rows["symbol"]])
-        for name in set(of):
-            at = np.flatnonzero(of == name)
-            symbol = str(rows["symbol"].iloc[at[0]])
+        for symbol, at in self._by_calendar(rows):
             steps[at] = steps_behind(calendars, interval, symbol, after[at], ts[at])
         return steps
 

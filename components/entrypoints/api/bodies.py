@@ -193,13 +193,13 @@ def _require_years(years: Any) -> None:
 
 def _require_names(rows: pd.DataFrame) -> None:
     """Refuse names that no market uses."""
+    names = rows["symbol"].tolist()
     faults: list[tuple[str, str]] = []
-    for symbol in rows["symbol"].unique():
+    for symbol in sorted(set(names)):
         try:
-            check_symbol(str(symbol))
+            check_symbol(symbol)
         except InvalidSymbol:
-            at = int(np.flatnonzero((rows["symbol"] == symbol).to_numpy())[0])
-            faults.append((f"candles[{at}].symbol", "no market uses such a name"))
+            faults.append((f"candles[{names.index(symbol)}].symbol", "no market uses such a name"))
     if faults:
         raise Problem(422, f"{faults[0][0]}: {faults[0][1]}", tuple(faults[:MOST_FAULTS]))
 

@@ -1,6 +1,7 @@
 """``POST /v1/score``: candles in, verdicts out."""
 
 import hashlib
+import json
 from typing import Any, Literal
 
 import pandas as pd
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from components.answers import records
 from components.entrypoints.api.bodies import ARROW, JSON, PARQUET, candles_of
 from components.entrypoints.api.problems import Problem
-from components.entrypoints.api.replies import as_json, errors, reply, require, service
+from components.entrypoints.api.replies import errors, reply, require, service
 from components.entrypoints.api.schemas import EXAMPLE, ScoreOut
 from components.entrypoints.api.service import Service
 from components.steps.requested import Answer, Asked
@@ -108,8 +109,8 @@ def as_json_bytes(held: Service, answer: Answer) -> bytes:
     ]
     verdicts.sort(key=lambda record: (record["symbol"], record["ts"]))
     aside = [
-        {"symbol": row["symbol"], "ts": row["ts"], "check": row["check_name"]}
-        for row in answer.aside.to_dict("records")
+        {"symbol": row["symbol"], "ts": row["ts"].isoformat(), "check": row["check_name"]}
+        for row in (answer.aside.to_dict("records") if len(answer.aside) else ())
     ]
     said = {
         "version": held.version,
@@ -118,7 +119,8 @@ def as_json_bytes(held: Service, answer: Answer) -> bytes:
         "verdicts": verdicts,
         "aside": aside,
     }
-    return as_json(said)
+    # All of it is plain already.
+    return json.dumps(said, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _arrow(held: Service, answer: Answer) -> bytes:

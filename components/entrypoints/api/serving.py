@@ -31,6 +31,7 @@ def serve(settings: Settings) -> None:
     """
     try:
         import uvicorn
+        import uvloop
 
         from components.entrypoints.api.app import make_app
         from components.entrypoints.api.service import Service
@@ -42,8 +43,6 @@ def serve(settings: Settings) -> None:
     held = Service(settings)
     config = uvicorn.Config(
         make_app(held),
-        host=settings.api_address,
-        port=settings.api_port,
         access_log=False,
         log_level="warning",
         limit_concurrency=MOST_CONNECTIONS,
@@ -51,20 +50,30 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=10,
         server_header=False,
     )
-    with suppress(KeyboardInterrupt), _listening(config) as listening:
-        asyncio.run(_served(uvicorn.Server(config), listening, held))
+    with suppress(KeyboardInterrupt), _listening(settings) as listening:
+        uvloop.run(_served(uvicorn.Server(config), listening, held))
 
 
 @contextmanager
-def _listening(config: Any) -> Iterator[socket.socket]:
-    try:
-        opened = config.bind_socket()
-    except SystemExit:
-        raise SettingsError(
-            f"TREMOR_API_ADDRESS={config.host}, TREMOR_API_PORT={config.port}: cannot listen "
-            "there. Name another port, or stop who has it."
-        ) from None
-    with opened:
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """A socket that listens, of TCP by name: only such a one is set to send small answers at once.
+
+    Raises
+    ------
+    SettingsError
+        Nobody can listen there.
+    """
+    address, port = settings.api_address, settings.api_port
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            opened.bind((address, port))
+        except OSError as error:
+            raise SettingsError(
+                f"TREMOR_API_ADDRESS={address}, TREMOR_API_PORT={port}: cannot listen there "
+                f"({error.strerror}). Name another port, or stop who has it."
+            ) from None
         yield opened
 
 

@@ -100,7 +100,7 @@ def _say(held: Held, alert: Alert, action: str, **what: Any) -> None:
         held.require_write()
         with held.pool.lent() as warehouse:
             made_at = views.said_at(warehouse, held.now.floor("s"))
-            symbols = views.act(warehouse, alert.id, action, made_at, **what)
+            symbols = views.act(warehouse, alert.id, action, made_at, made_by=held.who, **what)
     except TremorError as error:
         st.error(escaped(str(error)), icon=":material/error:")
         return

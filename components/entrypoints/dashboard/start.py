@@ -12,6 +12,8 @@ from components.settings import Settings
 
 SCRIPT = Path(__file__).parent / "script" / "run.py"
 
+MODULE = "components.entrypoints.dashboard.streamlit_run"
+
 # Nothing is reported to anyone, nothing is opened, and what is shown of an error is one line.
 OPTIONS = {
     "browser.gatherUsageStats": "false",
@@ -64,7 +66,8 @@ def start(settings: Settings) -> None:
     root = str(SCRIPT.parents[4])
     # What the command line said is said to the script, which reads the settings anew.
     os.environ.update({"PYTHONPATH": root, "TREMOR_DASHBOARD_ROLE": settings.dashboard_role})
-    command = [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *said]
+    # A module of ours runs Streamlit, so that what pages need is there before the first visitor.
+    command = [sys.executable, "-m", MODULE, str(SCRIPT), *said]
     os.execv(sys.executable, command)  # noqa: S606
 
 
