@@ -1,19 +1,24 @@
-"""``streamlit run``, with everything that pages need imported before anybody comes."""
+"""``streamlit run``, with what pages need imported before anybody comes."""
 
+import pkgutil
 import sys
 from importlib import import_module
 
-PAGES = "components.entrypoints.dashboard.pages"
+from components import plots, reading
+
+# Most of a first visit was spent on these.
+HEAVY = ("components.wiring", "components.steps", "components.entrypoints.views")
 
 
 def main() -> None:
     """Import, then become ``streamlit run`` with the arguments as they stand."""
     from streamlit.web.cli import main as streamlit
 
-    from components.entrypoints.dashboard.app import PAGES as NAMES
-
-    for name in NAMES:
-        import_module(f"{PAGES}.{name}")
+    for name in HEAVY:
+        import_module(name)
+    for room in (plots, reading):
+        for found in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            import_module(found.name)
     sys.argv = ["streamlit", "run", *sys.argv[1:]]
     streamlit()
 
