@@ -1,8 +1,10 @@
 """``POST /v1/score``: candles in, verdicts out."""
 
+import asyncio
 import hashlib
 import json
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -18,6 +20,11 @@ from components.steps.requested import Answer, Asked
 from components.verdicts import verdict_rows
 
 router = APIRouter(tags=["score"])
+
+T = TypeVar("T")
+
+# A body of so many bytes is read in a thread of its own.
+LARGE = 2**16
 
 # A body of so many candles goes by the quick lane; and of so many all have reasons.
 SMALL, MOST_REASONS = 100, 100
@@ -73,7 +80,7 @@ async def score(
     found = await held.cache.get(key)
     held.metrics.looked_up(is_found=found is not None)
     if found is None:
-        candles = candles_of(body, kind, held.settings.api_max_rows)
+        candles = await _aside(body, candles_of, body, kind, held.settings.api_max_rows)
         if reasons == "all" and len(candles) > MOST_REASONS:
             words = f"reasons of all are given of {MOST_REASONS} candles at most"
             raise Problem(422, words, (("reasons", words),))
@@ -85,10 +92,18 @@ async def _judged(held: Service, asked: Asked, key: str, as_arrow: bool) -> byte
     lane = held.small if len(asked.candles) <= SMALL else held.bulk
     answer = await lane.ask(asked)
     held.metrics.judged(sum(int(judged.panel.is_bar.sum()) for judged in answer.judged))
-    found = _arrow(held, answer) if as_arrow else as_json_bytes(held, answer)
+    made = _arrow if as_arrow else as_json_bytes
+    found = (
+        made(held, answer) if lane is held.small else await asyncio.to_thread(made, held, answer)
+    )
     if answer.is_lasting:
         await held.cache.put(key, found)
     return found
+
+
+async def _aside(body: bytes, work: Callable[..., T], *args: Any) -> T:
+    """Do what takes long of a large body in a thread: small ones are answered meanwhile."""
+    return work(*args) if len(body) < LARGE else await asyncio.to_thread(work, *args)
 
 
 def _key(*parts: Any) -> str:
