@@ -5,7 +5,9 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 ARG PYTHON_DIGEST=
 
 FROM ${PYTHON_IMAGE}${PYTHON_DIGEST:+@${PYTHON_DIGEST}} AS build
-COPY requirements.txt /build/
+# With requirements-served.txt the image serves: the API and the dashboard (docs/CONTAINERS.md).
+ARG REQUIREMENTS=requirements.txt
+COPY ${REQUIREMENTS} /build/requirements.txt
 # The packages' own tests and C++ headers are 65 MB that no run reads.
 RUN python -m venv /opt/tremor \
     && /opt/tremor/bin/pip install --no-cache-dir --no-compile --only-binary :all: \

@@ -59,7 +59,7 @@ audit: .venv/.dev  ## Known flaws of what the image holds, by the policy in .ci/
 	@$(BIN)/python .ci/audit
 
 image:  ## The container image; a release names its base: make image DIGEST=sha256:...
-	@docker build --build-arg PYTHON_DIGEST=$(DIGEST) --build-arg VERSION=$(VERSION) \
+	@docker build --build-arg PYTHON_DIGEST=$(DIGEST) --build-arg REQUIREMENTS=$(REQUIREMENTS) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$$(git rev-parse HEAD) -t tremor:$(VERSION) .
 
 release: .venv/.dev  ## Source as committed, the list of the image's parts (SBOM), their sums, in dist
@@ -73,6 +73,7 @@ release: .venv/.dev  ## Source as committed, the list of the image's parts (SBOM
 	@cd "$(DIST)" && sha256sum tremor-$(VERSION).* > SHA256SUMS && cat SHA256SUMS
 
 DIST ?= $(CURDIR)/dist
+REQUIREMENTS ?= requirements.txt
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 bench: .venv/.dev  ## The benchmarks; each prints ratios
@@ -101,6 +102,8 @@ lock: .venv/.dev  ## Resolve the pinned versions anew
 		-c requirements-models.txt $(LOCK_FLAGS) -o requirements-spark.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra models --extra web \
 		-c requirements-models.txt $(LOCK_FLAGS) -o requirements-web.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra web -c requirements-web.txt \
+		$(LOCK_FLAGS) -o requirements-served.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra demo --extra models --extra spark \
 		--extra web --extra dev -c requirements-spark.txt -c requirements-web.txt $(LOCK_FLAGS) -o requirements-dev.txt
 	@sed -E '/^(fastapi|starlette|sqlalchemy|websockets)==/,/[^\\]$$/d' requirements-local.txt > .venv/.constraints

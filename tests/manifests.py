@@ -11,9 +11,9 @@ from components.settings import Settings
 ROOT = Path(__file__).parents[1]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 
-# Commands of the public contract that are announced and not built: their manifests stand in a
-# corner of their own, and leave it with the commit that builds them.
-ANNOUNCED = {"serve", "dashboard"}
+# What an image with more packages serves; their manifests stand in a folder, and a profile, of
+# their own.
+SERVED = {"serve", "dashboard"}
 
 SECRETS = {
     "TREMOR_" + name.upper()

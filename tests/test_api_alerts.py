@@ -122,7 +122,7 @@ def test_an_incident_has_its_bars_its_reasons_and_its_picture(api, town):
     picture = api.get(said["chart"])
     assert picture.headers["content-type"] == "image/png"
     assert picture.content.startswith(b"\x89PNG")
-    assert "immutable" in picture.headers["cache-control"]
+    assert picture.headers["cache-control"] == "private, max-age=86400"
     again = api.get(said["chart"], headers={"If-None-Match": picture.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
@@ -151,6 +151,8 @@ def test_instruments_are_found_by_their_names(api):
     found = api.get("/v1/instruments", params={"search": "d"}).json()["items"]
     assert [each["symbol"] for each in found] == ["DDD-USD"]
     assert len(api.get("/v1/instruments").json()["items"]) == 4
+    whole = [each["symbol"] for each in all_pages(api, "/v1/instruments", 3)]
+    assert sorted(whole) == ["AAA", "BBB", "CCC", "DDD-USD"]
 
 
 def test_health_says_what_lacks(api):

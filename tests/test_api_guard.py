@@ -198,6 +198,22 @@ def test_a_slow_body_is_let_go_and_hinders_nobody(api, keys):
         assert slow.recv(4096).startswith(b"HTTP/1.1 408")
 
 
+def test_connections_that_ask_nothing_are_closed(api):
+    """Whoever only holds the line, or never ends his first words, keeps nobody out for long."""
+    host, port = api.url.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        lines = [
+            stack.enter_context(contextlib.closing(socket.create_connection((host, int(port)))))
+            for _ in range(20)
+        ]
+        for line in lines[10:]:
+            line.sendall(b"GET /v1/runs HTTP/1.1\r\nX-Slow: ")
+        for line in lines:
+            line.settimeout(40)
+            assert line.recv(10) == b""
+    assert api.get("/v1/runs").status_code == 200
+
+
 def test_a_client_that_hangs_up_in_the_middle_leaves_nothing_behind(api, keys):
     """Half a body and gone: the next is answered."""
     host, port = api.url.removeprefix("http://").split(":")

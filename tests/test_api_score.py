@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.entrypoints.api.bodies import ARROW, PARQUET
-from components.tables import ACTIONS
+from components.tables import ACTIONS, CANDLES
 from components.wiring import open_warehouse
 from tests.api_server import candles, full_histories, made_world, put, serving
 from tests.worlds import DAY, LAST, MORNING, SYMBOLS
@@ -159,6 +159,47 @@ def test_a_split_behind_the_last_bar_is_no_fall(api, town):
     assert abs(after["return"]) < 0.1
 
 
+def test_a_past_that_is_corrected_counts_at_once(tmp_path, postgres_server):
+    """A later version of a stored bar changes what follows it, while the server runs."""
+    world = made_world(tmp_path, postgres_server)
+    files = full_histories()
+    put(world, files, LAST - DAY)
+    world.run(MORNING - DAY)
+    bar = candles("BBB", files["BBB"].tail(1))[0]
+    with serving(world, "--open") as api, open_warehouse(world.read_settings()) as warehouse:
+
+        def judged():
+            return api.post("/v1/score", json={"candles": [bar]}).json()["verdicts"][0]["return"]
+
+        judged()
+        rows = warehouse.read(CANDLES, symbols=["BBB"], interval="1d", since=LAST - 9 * DAY)
+        close = rows["close"].iloc[-1] * 0.98
+        known_at = pd.Timestamp.now("UTC").floor("us").as_unit("us")
+        warehouse.upsert(CANDLES, rows.tail(1).assign(close=close, known_at=known_at))
+        _until(judged, lambda found: abs(found - (bar["close"] / close - 1)) < 1e-12)
+
+
+def test_before_its_market_is_stored_a_bar_has_no_market_part(tmp_path, postgres_server):
+    """What the run adds is the market's part; what a bar is by itself is the same."""
+    world = made_world(tmp_path, postgres_server)
+    files = full_histories(symbols=NAMES)
+    put(world, files, LAST - DAY)
+    world.run(MORNING - DAY)
+    with serving(world, "--open") as api:
+        said = api.post("/v1/score", json={"candles": last_bars(files)}).json()["verdicts"]
+    put(world, files, LAST)
+    world.run(MORNING)
+    rows, channels = stored(world), stored(world, "channels")
+    for one in said:
+        bar = (one["symbol"], pd.Timestamp(one["ts"]))
+        assert one["market_part"] is None
+        assert rows.loc[bar, "market_part"] is not None
+        alone = [n for n in CHANNELS if n != "residual_z"]
+        said_alone = np.array([one["channels"][n] for n in alone], dtype=float)
+        assert np.array_equal(said_alone, channels.loc[bar, alone].to_numpy(float), equal_nan=True)
+        assert one["return"] == rows.loc[bar, "return"]
+
+
 def test_what_is_judged_before_the_run_is_what_the_run_judges(api, town):
     """The same bars give the same verdict, to the last bit; behind the run they are judged."""
     body = {"candles": last_bars(town.full)}
@@ -185,7 +226,7 @@ def _until(ask, is_so):
         if is_so(reply):
             return reply
         time.sleep(0.1)
-    raise AssertionError(reply.text)
+    raise AssertionError(reply)
 
 
 def test_a_whole_history_is_judged_as_the_run_judged_it(city, city_api):

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 import requests
 
-from tests.api_server import full_histories, made_world, put, serving
+from components.reading import news
+from components.wiring import open_warehouse
+from tests.api_server import command, full_histories, made_world, put, serving
 from tests.worlds import DAY, LAST, MORNING, SYMBOLS
 
 
@@ -85,10 +87,48 @@ def test_new_verdicts_are_heard_once_and_the_missed_ones_on_return(town):
         before = (MORNING - pd.Timedelta(hours=1)).isoformat()
         back = Ear(api.url, headers={"Last-Event-ID": before})
         wait_for(lambda: len(back.heard) >= 4)
-        assert {each["id"] for each in back.heard} == {MORNING.isoformat()}
+        assert len({each["id"] for each in back.heard}) == 4
         back.close()
+        # Behind the second of them the last two are heard, though all became known at once.
+        last = Ear(api.url, headers={"Last-Event-ID": back.heard[1]["id"]})
+        wait_for(lambda: len(last.heard) >= 2)
+        time.sleep(1)
+        assert [each["id"] for each in last.heard] == [each["id"] for each in back.heard[2:]]
+        last.close()
         gone = "tremor_api_streams 0.0"
         wait_for(lambda: gone in api.get("/metrics").text)
+
+
+def test_thousands_that_become_known_at_once_are_all_heard(town):
+    """A run over a large watch list is more than one page of one instant."""
+    n = news.MOST + 700
+    with serving(town, "--open") as api:
+        ear = Ear(api.url, {"level": 1})
+        time.sleep(1)
+        with open_warehouse(town.read_settings()) as warehouse:
+            warehouse.execute(
+                "insert into verdicts (symbol, interval, ts, judge, verdict, level, known_at) "
+                "select 'S' || i, '1d', '2024-03-12', 'j', 'normal', 1, now() "
+                "from generate_series(1, %(n)s) i",
+                {"n": n},
+            )
+        wait_for(lambda: len(ear.heard) >= n)
+        assert len({each["symbol"] for each in ear.heard}) == len(ear.heard) == n
+        ear.close()
+
+
+def test_who_listens_with_a_key_that_is_revoked_hears_no_more(town):
+    """Within a second or so, as any other request of that key is refused."""
+    key = command(town, "keys", "make", "listener")
+    with serving(town, key=key) as api:
+        ear = Ear(api.url, headers={"Authorization": f"Bearer {key}"})
+        time.sleep(1)
+        command(town, "keys", "revoke", "listener")
+        wait_for(lambda: "event: end" in ear.lines)
+        put(town, town.full, LAST)
+        town.run(MORNING)
+        time.sleep(2)
+        assert ear.heard == []
 
 
 def test_the_server_stops_while_somebody_listens(town):

@@ -16,10 +16,11 @@ import pytest
 
 from components.channels.email import server_of
 from components.settings import Settings
-from tests.manifests import ANNOUNCED, ROOT, SECRETS, SETTINGS, commands, compose
+from tests.manifests import ROOT, SECRETS, SERVED, SETTINGS, commands, compose
 
 SERVICES = compose()["services"]
-OURS = {name for name, service in SERVICES.items() if service["image"] == "tremor:local"}
+IMAGES = ("tremor:local", "tremor-served:local")
+OURS = {name for name, service in SERVICES.items() if service["image"] in IMAGES}
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?:(:-|:\?)([^}]*))?\}")
 
 
@@ -280,16 +281,22 @@ def test_every_volume_is_named_and_used():
     assert used == set(compose()["volumes"])
 
 
-def test_every_container_of_ours_runs_a_command_that_exists_or_is_announced():
-    """And what is announced stands apart: built, its service must leave that corner."""
+def test_every_container_of_ours_runs_a_command_that_exists_in_an_image_that_holds_it():
+    """What serves is of the image with its packages, and everything else of the small one."""
     known = commands()
-    assert not ANNOUNCED & known, "built: take its service out of the profile"
     for name in OURS:
         service = SERVICES[name]
         assert "entrypoint" not in service, "the image's entry point is kept"
-        is_announced = service["profiles"] == ["announced"]
-        assert service["command"][0] in (ANNOUNCED if is_announced else known)
-    assert {SERVICES[name]["command"][0] for name in OURS} == ANNOUNCED | {"run", "stream"}
+        command = service["command"][0]
+        assert command in known
+        is_served = command in SERVED
+        assert service["image"] == IMAGES[is_served]
+        assert (service["profiles"] == ["served"]) == is_served
+        asked = service["build"]["args"].get("REQUIREMENTS", "requirements.txt")
+        assert asked == ("requirements-served.txt" if is_served else "requirements.txt")
+        assert (ROOT / asked).exists()
+        assert ("--address" in service["command"]) == is_served
+    assert {SERVICES[name]["command"][0] for name in OURS} == SERVED | {"run", "stream"}
 
 
 def test_the_server_of_models_is_of_our_version_and_answers_to_its_name():

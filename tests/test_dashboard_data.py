@@ -169,7 +169,8 @@ def test_who_may_only_look_downloads_nothing(market, tmp_path, chromium):
 def test_gaps_and_rows_kept_aside_are_shown(page_url, chromium):
     """What should be there, what is missing, and what a check refused."""
     page = look(chromium, page_url, "Gaps and rows kept aside")
-    search = page.get_by_label("Search instruments")
+    settle(page)
+    search = page.get_by_label("Search instruments").last
     search.fill("BBB")
     search.press("Enter")
     settle(page)

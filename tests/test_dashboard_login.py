@@ -149,13 +149,18 @@ READERS = {"dashboard_readers": ("*",), "dashboard_writers": ("ann@desk.example"
     [
         ({"sub": "1"}, {}, ""),
         ({"sub": "1"}, READERS, "read"),
-        ({"email": "ANN@desk.example"}, READERS, "write"),
+        ({"email": "ANN@desk.example", "email_verified": True}, READERS, "write"),
+        ({"email": "ANN@desk.example"}, READERS, "read"),
         ({"email": "ann@desk.example", "email_verified": "false"}, READERS, "read"),
         ({"email": "ann@desk.example", "email_verified": None}, READERS, "read"),
         # A sign that only looks like a letter, and becomes one when it is made small.
-        ({"email": "\u212aim@d.e"}, {"dashboard_writers": ("kim@d.e",)}, ""),
-        ({"email": ""}, {"dashboard_readers": ("",)}, ""),
-        ({"email": "*"}, {"dashboard_readers": ("bob@desk.example",)}, ""),
+        (
+            {"email": "\u212aim@d.e", "email_verified": True},
+            {"dashboard_writers": ("kim@d.e",)},
+            "",
+        ),
+        ({"email": "", "email_verified": True}, {"dashboard_readers": ("",)}, ""),
+        ({"email": "*", "email_verified": True}, {"dashboard_readers": ("bob@desk.example",)}, ""),
     ],
 )
 def test_a_role_follows_from_verified_addresses_alone(claims, settings, role):

@@ -13,10 +13,10 @@ import yaml
 
 from components.settings import Settings
 from tests.manifests import (
-    ANNOUNCED,
     KUBERNETES,
     ROOT,
     SECRETS,
+    SERVED,
     SETTINGS,
     commands,
     documents,
@@ -131,7 +131,7 @@ def test_every_file_is_part_of_what_is_applied():
         assert beside == {name for name in named if name.endswith(".yaml")}
         assert all((file.parent / name).exists() for name in named)
     base = yaml.safe_load((KUBERNETES / "base" / "kustomization.yaml").read_text())
-    assert not any("announced" in name for name in base["resources"])
+    assert not any("served" in name for name in base["resources"])
 
 
 @every_pod
@@ -407,8 +407,8 @@ LOOSE_ENDS = [
          c.the("NetworkPolicy", WEB) | {"metadata": {"name": "one-more"}})),
     ("base is applied to another namespace",
      lambda c: c.kustomizations["base"].update(namespace="other")),
-    ("announced is applied to another namespace",
-     lambda c: c.kustomizations["announced"].pop("namespace")),
+    ("served is applied to another namespace",
+     lambda c: c.kustomizations["served"].pop("namespace")),
     ("venue-cache-broker holds for nobody",
      _policy("venue-cache-broker", lambda s: s.update(podSelector=NOBODY))),
     ("stream is applied to another namespace",
@@ -470,21 +470,24 @@ def test_the_guides_own_policies_are_valid_and_open_what_the_base_keeps_closed(t
 def test_every_image_is_this_version_of_the_program():
     """One name and version, so that an overlay replaces all by one line."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    images = {each["image"] for _, body in PODS for each in pod_of(body)["containers"]}
-    assert images == {f"tremor:{version}"}
+    images = {
+        (path.parent.name == "served", each["image"])
+        for path, body in PODS
+        for each in pod_of(body)["containers"]
+    }
+    assert images == {(False, f"tremor:{version}"), (True, f"tremor-served:{version}")}
 
 
-def test_every_container_runs_a_command_that_exists_or_is_announced():
-    """And what is announced stands apart: built, its manifests must leave that corner."""
+def test_every_container_runs_a_command_that_exists():
+    """And what serves stands apart, with an image of its own, and listens beyond its pod."""
     known = commands()
-    assert not ANNOUNCED & known, "built: move its manifests to the base"
-    for path, body in PODS:
+    for _, body in PODS:
         for container in pod_of(body)["containers"]:
             assert "command" not in container, "the image's entry point is kept"
-            allowed = ANNOUNCED if path.parent.name == "announced" else known
-            assert container["args"][0] in allowed
-    announced = [body for path, body in PODS if path.parent.name == "announced"]
-    assert {pod_of(body)["containers"][0]["args"][0] for body in announced} == ANNOUNCED
+            assert container["args"][0] in known
+            assert ("--address" in container["args"]) == (container["args"][0] in SERVED)
+    served = [body for path, body in PODS if path.parent.name == "served"]
+    assert {pod_of(body)["containers"][0]["args"][0] for body in served} == SERVED
 
 
 def test_the_settings_exist_can_be_read_and_hold_no_secret(monkeypatch, tmp_path):

@@ -149,6 +149,8 @@ def test_every_lock_file_has_hashes():
         "requirements-local.txt",
         "requirements-models.txt",
         "requirements-spark.txt",
+        "requirements-web.txt",
+        "requirements-served.txt",
         "requirements-dev.txt",
         "requirements-flows.txt",
     ):

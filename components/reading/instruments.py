@@ -18,9 +18,11 @@ with recursive names (symbol) as (
 """
 
 FOUND = """
-select symbol from names
-where symbol is not null and position(upper(%(text)s) in upper(symbol)) > 0
-order by position(upper(%(text)s) in upper(symbol)), symbol limit %(limit)s
+select symbol from (
+    select symbol, position(upper(%(text)s) in upper(symbol)) as at from names
+) found
+where symbol is not null and at > 0 and (at, symbol) > (%(at)s, %(after)s)
+order by at, symbol limit %(limit)s
 """
 
 CANDLES = """
@@ -73,15 +75,29 @@ LAST = pd.Timestamp("2200-01-01", tz="UTC")
 
 
 def names(
-    warehouse: Warehouse, interval: str, text: str = "", limit: int = 1000, *, judged: bool = True
+    warehouse: Warehouse,
+    interval: str,
+    text: str = "",
+    limit: int = 1000,
+    *,
+    judged: bool = True,
+    after: str = "",
 ) -> list[str]:
     """The instruments whose names hold a text, those that begin with it first.
 
-    ``judged`` ones have verdicts; the others have candles of a day or longer.
+    ``judged`` ones have verdicts; the others have candles of a day or longer. ``after`` is the last
+    name of the page before.
     """
     table = "verdicts" if judged else "candles"
     found = warehouse.query(
-        NAMES.format(table=table) + FOUND, {"interval": interval, "text": text, "limit": limit}
+        NAMES.format(table=table) + FOUND,
+        {
+            "interval": interval,
+            "text": text,
+            "limit": limit,
+            "at": after.upper().find(text.upper()) + 1 if after else 0,
+            "after": after,
+        },
     )
     return [str(symbol) for symbol in found["symbol"]]
 

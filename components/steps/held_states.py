@@ -38,6 +38,10 @@ class HeldStates:
         self._held: OrderedDict[str, Held] = OrderedDict()
         self._groups: OrderedDict[tuple[int, str], Snapshot] = OrderedDict()
 
+    def forget(self) -> None:
+        """Let go of all: something of their past has changed, or the lake's states have."""
+        self._held.clear()
+
     def of(self, symbols: tuple[str, ...], now: pd.Timestamp) -> Snapshot:
         """The state of each instrument; the blank one where nothing is stored."""
         held = self.each(symbols, now)
@@ -78,19 +82,17 @@ class HeldStates:
             state, _ = judge_piece(parts, before, piece)
             after = Snapshot(piece.symbols, state)
             found |= {symbol: after.take((symbol,)) for symbol in piece.symbols}
-        acted = self._with_actions(symbols, newest, now)
-        for symbol in symbols:
-            own = found.get(symbol) or self._as_kept(ledger, symbol)
+        states = {symbol: found.get(symbol) or self._as_kept(ledger, symbol) for symbol in symbols}
+        acted = self._with_actions(states, now)
+        for symbol, own in states.items():
             self._held[symbol] = Held(own, newest.get(symbol), symbol in acted)
 
-    def _with_actions(
-        self, symbols: tuple[str, ...], newest: dict[str, pd.Timestamp], now: pd.Timestamp
-    ) -> set[str]:
-        if not newest:
-            return set(symbols)
-        first = min(newest.values())
-        rows = self._parts.warehouse.read(ACTIONS, symbols=list(symbols), since=first, as_of=now)
-        return set(rows.loc[rows["ts"] > rows["symbol"].map(newest), "symbol"])
+    def _with_actions(self, states: dict[str, Snapshot], now: pd.Timestamp) -> set[str]:
+        """The instruments with an action behind the last bar that was judged."""
+        last = pd.concat([last_bars(state) for state in states.values()])
+        since = last.min() if last.notna().all() else None
+        rows = self._parts.warehouse.read(ACTIONS, symbols=list(states), since=since, as_of=now)
+        return set(rows.loc[~(rows["ts"] <= rows["symbol"].map(last)), "symbol"])
 
     def _as_kept(self, ledger: Snapshot, symbol: str) -> Snapshot:
         """The state of an instrument of which nothing is new."""

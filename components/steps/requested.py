@@ -1,9 +1,11 @@
 """Judging on request: candles that someone sends, behind what is held of their instruments.
 
 Nothing is stored. What is judged behind the carried state is what the next run would say of the
-same candles; what is judged from its first bar is what a rebuild would say.
+same candles, once their market is stored; before, the market's part of a move is unknown. What is
+judged from its first bar is what a rebuild would say.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +25,8 @@ from components.steps.next_bars import NextBars
 from components.steps.parts import Parts
 from components.steps.screening import Screen
 from components.tables import CANDLES, CHANNELS, CONTRIBUTIONS, SCORES, VERDICTS
+
+log = logging.getLogger("tremor")
 
 # Instruments judged together, so that memory stays bounded.
 TOGETHER = 250
@@ -79,14 +83,26 @@ class RequestJudge:
         self._held = HeldStates(parts)
         self._next = NextBars(parts, self._held)
 
+    def forget(self) -> None:
+        """Let go of the states that are held."""
+        self._held.forget()
+
     def judge(self, asked: Sequence[Asked], now: pd.Timestamp) -> list[Answer | Exception]:
         """Answer some questions; one that cannot be answered spoils none of the others."""
         single = [i for i, each in enumerate(asked) if _is_single(each)]
-        quick = self._next.judge([asked[i].candles for i in single], now)
+        quick = self._quick([asked[i].candles for i in single], now)
         found = {
             i: Answer((judged,), NOTHING) for i, judged in zip(single, quick, strict=True) if judged
         }
         return [found.get(i) or self._answered(each, now) for i, each in enumerate(asked)]
+
+    def _quick(self, bars: Sequence[pd.DataFrame], now: pd.Timestamp) -> list[Judged | None]:
+        """What the quick way finds; what it cannot do is for the long one to say."""
+        try:
+            return self._next.judge(bars, now)
+        except Exception:
+            log.exception("the quick way of next bars")
+            return [None] * len(bars)
 
     def _answered(self, asked: Asked, now: pd.Timestamp) -> Answer | Exception:
         try:
@@ -170,7 +186,12 @@ class RequestJudge:
         verdicts = pd.concat([rows.verdicts for rows in found_in], ignore_index=True)
         wanted = verdicts if asked.reasons == "all" else verdicts[verdicts["verdict"] == "anomaly"]
         interval = self.parts.watch.interval
-        candles = asked.candles.assign(interval=interval, source="request", known_at=now)
+        # What was put aside explains nothing.
+        own = pd.MultiIndex.from_frame(asked.candles[["symbol", "ts"]])
+        is_judged = own.isin(pd.MultiIndex.from_frame(verdicts[["symbol", "ts"]]))
+        is_last = ~asked.candles.duplicated(["symbol", "ts"], keep="last").to_numpy()
+        candles = asked.candles[is_judged & is_last]
+        candles = candles.assign(interval=interval, source="request", known_at=now)
         rows = {
             CANDLES.name: candles.reindex(columns=list(CANDLES.columns)),
             VERDICTS.name: verdicts,

@@ -47,10 +47,11 @@ END {tag}
 CAN_DO_MORE = """
 SELECT r.rolsuper OR has_database_privilege(current_database(), 'CREATE')
     OR has_schema_privilege(%(schema)s, 'CREATE')
-    OR coalesce(has_table_privilege(to_regclass(%(keys)s), 'SELECT'), false)
+    OR coalesce(has_any_column_privilege(to_regclass(%(keys)s), 'SELECT'), false)
     OR EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = %(schema)s::regnamespace
                AND c.relkind IN ('r', 'p')
-               AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'))
+               AND (has_table_privilege(c.oid, 'DELETE, TRUNCATE')
+                    OR has_any_column_privilege(c.oid, 'INSERT, UPDATE')))
 FROM pg_roles r WHERE r.rolname = current_user
 """
 

@@ -49,8 +49,8 @@ PNG: Responses = {
     200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 }
 
-# An alert never changes, so neither does its picture.
-FOREVER = "private, max-age=31536000, immutable"
+# An alert never changes, and its picture only with the program.
+FOREVER = "private, max-age=86400"
 
 
 @router.get("/v1/alerts", dependencies=[require("read")], responses={200: {"model": Page}, **READ})
@@ -133,7 +133,7 @@ async def show_chart(
 ) -> Response:
     """The picture of an incident as its alert has it; of a market-wide one name the instrument."""
     held = service(request)
-    key = f"chart {incident_id} {symbol or ''}"
+    key = f"chart {held.parts.code_version} {incident_id} {symbol or ''}"
     picture = await held.cache.get(key)
     if picture is None:
         finding = await _charted(request, incident_id, symbol)

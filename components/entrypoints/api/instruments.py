@@ -8,11 +8,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from components.entrypoints.api.alerts import ONE, READ, Cursor, Limit
 from components.entrypoints.api.replies import (
     When,
-    as_json,
     instant_of,
     page,
     place_of,
-    reply,
     require,
     rows_of,
     service,
@@ -22,6 +20,8 @@ from components.errors import NotStored
 from components.reading import instruments as reading
 
 router = APIRouter(tags=["instruments"])
+
+EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
 
 OfPath = Annotated[str, Path(pattern=SYMBOL, examples=["BTC-USD"], json_schema_extra=SHOWN_SYMBOL)]
 Interval = Annotated[
@@ -38,13 +38,17 @@ async def list_instruments(
     search: Annotated[str, Query(max_length=32, pattern="^[A-Za-z0-9.=^_&-]*$")] = "",
     interval: Interval = None,
     limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Response:
     """The judged instruments whose names hold a text, those that begin with it first."""
-    held = service(request)
-    of = interval or held.settings.interval
-    names = await held.ask(reading.names, of, search, limit)
-    newest = await held.ask(reading.newest, names, of, pd.Timestamp.now("UTC"))
-    return reply(request, as_json({"items": newest.to_dict("records"), "next": None}))
+    held, now = service(request), pd.Timestamp.now("UTC")
+    of, place = interval or held.settings.interval, place_of(cursor)
+    after = place[1] if place else ""
+    names = await held.ask(reading.names, of, search, limit + 1, after=after)
+    newest = await held.ask(reading.newest, names[:limit], of, now)
+    # A cursor holds an instant too, which a list of names has no use for.
+    more = [EPOCH.isoformat(), names[limit - 1]] if len(names) > limit else None
+    return page(request, _rows(newest), more)
 
 
 @router.get(

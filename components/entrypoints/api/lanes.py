@@ -98,6 +98,13 @@ class Lane:
 
         await asyncio.get_running_loop().run_in_executor(self._thread, swapped)
 
+    async def forget(self) -> None:
+        """Make the states that are held anew: something of their past has changed."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._forgotten)
+
+    def _forgotten(self) -> None:
+        self.opened.judge.forget()
+
     async def close(self) -> None:
         """Let the thread go, when it has answered."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self.opened.stack.close)

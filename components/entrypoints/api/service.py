@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pandas as pd
 from components.embedded import open_embedded
 from components.entrypoints.api.lanes import Lane, Opened
 from components.errors import ModelError, TremorError
-from components.keys import Key
+from components.keys import OPEN, Key
 from components.metrics import ApiMetrics
 from components.reading import news
 from components.result_cache import ResultCache
@@ -28,8 +29,9 @@ log = logging.getLogger("tremor")
 
 T = TypeVar("T")
 
-# How often, s, what is in force is looked at, and whether a model was promoted.
-LOOK_S, LOOK_AT_MODELS_S = 0.5, 5.0
+# How often, s, what is in force is looked at, and whether a model was promoted; after how many a
+# model that could not be had is tried again.
+LOOK_S, LOOK_AT_MODELS_S, TRY_AGAIN_S = 0.5, 5.0, 60.0
 
 EPOCH = pd.Timestamp(0, tz="UTC")
 
@@ -42,12 +44,19 @@ class Force:
     model: str = ""
     parameters: str = ""
     newest: str = ""
+    candles: str = ""
+    said: str = ""
     run_at: pd.Timestamp | None = None
 
     @property
     def of_judge(self) -> tuple[str, str, str]:
         """What a judge is made of; where it changes, another is made."""
         return self.run, self.model, self.parameters
+
+    @property
+    def of_past(self) -> tuple[str, str]:
+        """What states are made of; where it changes, those that are held are made anew."""
+        return self.candles, self.said
 
 
 class Service:
@@ -68,10 +77,16 @@ class Service:
         self.keys: dict[str, Key] = {}
         self.force = Force()
         self.version, self.lacking = "", ""
+        self.looked_at, self._opened_at = time.monotonic(), 0.0
         self._stop = asyncio.Event()
         with open_warehouse(settings):
             self.pool = Pool(settings.warehouse or open_embedded(settings.state_dir))
-        self.cache = ResultCache(settings.redis_url.get_secret_value(), "tremor:answers")
+        with self.pool.lent() as warehouse:
+            # Of several warehouses one Redis may hold the answers; alerts of the same bars have
+            # the same ids in all of them.
+            own = hashlib.sha256(warehouse.shown.encode()).hexdigest()[:12]
+        prefix = f"tremor:answers:{own}"
+        self.cache = ResultCache(settings.redis_url.get_secret_value(), prefix)
         self.on_news: list[Callable[[Force, Force], None]] = []
         self.on_leave: list[Callable[[], None]] = []
 
@@ -106,6 +121,11 @@ class Service:
 
         return await asyncio.to_thread(asked)
 
+    def may_go_on(self, key: Key) -> bool:
+        """Whether a key that let somebody in still would: it may have been revoked since."""
+        now = pd.Timestamp.now("UTC")
+        return key.id == OPEN.id or (key.id in self.keys and self.keys[key.id].holds(now))
+
     @property
     def parts(self) -> Parts:
         """What the judges work with."""
@@ -118,7 +138,7 @@ class Service:
         now, stack = pd.Timestamp.now("UTC").floor("s"), ExitStack()
         opening = open_parts(self.settings, now, command="serve", reads_only=True)
         parts = stack.enter_context(opening)
-        self.lacking = "; ".join(parts.run.degraded)
+        self.lacking, self._opened_at = "; ".join(parts.run.degraded), time.monotonic()
         return Opened(RequestJudge(parts), stack)
 
     async def _watch(self) -> None:
@@ -133,25 +153,36 @@ class Service:
             with_models = since_models >= LOOK_AT_MODELS_S
             since_models = 0.0 if with_models else since_models
             try:
-                found = await asyncio.to_thread(
-                    self._looked_at, self.force, with_models=with_models
-                )
-                await self._moved(found)
+                await self._look(with_models=with_models)
                 is_away = False
             except TremorError as error:
                 if not is_away:
                     log.warning("%s", error)
                 is_away = True
+            except Exception:
+                # Whoever stopped looking would honour revoked keys for ever.
+                log.exception("the API looks again")
 
-    async def _moved(self, found: Force) -> None:
-        before, self.force = self.force, found
-        if found.of_judge != before.of_judge:
+    async def _look(self, *, with_models: bool) -> None:
+        found = await asyncio.to_thread(self._looked_at, self.force, with_models=with_models)
+        before = self.force
+        if found.of_judge != before.of_judge or self._is_to_try_again():
+            # Both or none: what is small and what is large is judged by the same.
+            opened = [await self._opened() for _ in range(2)]
+            for lane, each in zip((self.small, self.bulk), opened, strict=True):
+                await lane.swap(each)
+        elif found.of_past != before.of_past:
             for lane in (self.small, self.bulk):
-                await lane.swap(await self._opened())
+                await lane.forget()
+        self.force, self.looked_at = found, time.monotonic()
         if found != before:
             self._renew()
             for told in self.on_news:
                 told(before, found)
+
+    def _is_to_try_again(self) -> bool:
+        """Whether a model that lacked when the judge was made may be there by now."""
+        return bool(self.lacking) and time.monotonic() - self._opened_at >= TRY_AGAIN_S
 
     def _renew(self) -> None:
         ensemble = self.parts.ensemble
@@ -165,6 +196,8 @@ class Service:
             run = news.last_run(warehouse)
             after = pd.Timestamp(before.newest) if before.newest else EPOCH
             newest = news.newest(warehouse, interval, after)
+            since = pd.Timestamp(before.candles) if before.candles else EPOCH
+            candles, said = news.changed(warehouse, interval, since)
         name = run[0] if run else ""
         known = before.newest if newest is None else newest.isoformat()
         return Force(
@@ -172,6 +205,8 @@ class Service:
             model=self._model() if with_models else before.model,
             parameters=self._parameters(),
             newest=known,
+            candles=before.candles if candles is None else candles.isoformat(),
+            said=said,
             run_at=run[1] if run else None,
         )
 

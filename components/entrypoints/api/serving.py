@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from components.wiring import open_warehouse
 
 if TYPE_CHECKING:
     from components.entrypoints.api.service import Service
+
+# So long, s, a connection may be silent before its request, and between two.
+LONGEST_SILENCE_S = 15.0
 
 # Connections at once; more are answered 503 without being read.
 MOST_CONNECTIONS = 512
@@ -46,7 +50,7 @@ def serve(settings: Settings) -> None:
         access_log=False,
         log_level="warning",
         limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=30,
+        timeout_keep_alive=15,
         timeout_graceful_shutdown=10,
         server_header=False,
     )
@@ -87,10 +91,28 @@ async def _served(server: Any, listening: socket.socket, held: "Service") -> Non
         shown = f"[{host}]" if ":" in host else host
         sys.stdout.write(f"http://{shown}:{port}/openapi.json\n")
         sys.stdout.flush()
+    since: dict[Any, float] = {}
     while not (server.should_exit or serving.done()):
         await asyncio.sleep(0.2)
+        since = _sweep(server.server_state.connections, since)
     held.leave()
     await serving
+
+
+def _sweep(connections: Iterable[Any], since: dict[Any, float]) -> dict[Any, float]:
+    """Close connections that ask nothing for too long; since when each of the others has not.
+
+    uvicorn waits for ever for the head of a request, and counts who waits.
+    """
+    now, silent = time.monotonic(), {}
+    for connection in list(connections):
+        cycle = getattr(connection, "cycle", None)
+        if cycle is not None and not cycle.response_complete:
+            continue
+        silent[connection] = since.get(connection, now)
+        if now - silent[connection] > LONGEST_SILENCE_S and connection.transport is not None:
+            connection.transport.close()
+    return silent
 
 
 def _require_keys(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """Runs, models, health and figures: the state of the service."""
 
 import asyncio
+import time
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,9 @@ from components.sessions import Calendars
 from components.wiring import registry_of
 
 router = APIRouter(tags=["state"])
+
+# So long, s, nothing is looked at only when something is wrong.
+LONGEST_LOOK_S = 30.0
 
 # Of a watch list so many instruments are looked at, evenly chosen, to say how fresh it is.
 LOOKED_AT = 200
@@ -73,8 +77,11 @@ async def list_models(request: Request) -> Response:
 async def health(request: Request) -> Response:
     """Live, and whether it is ready: database, cache, model, freshness."""
     held = service(request)
+    since_look = time.monotonic() - held.looked_at
     checks = {
         "database": await _database(held),
+        # Keys, runs and models are looked at twice a second.
+        "watch": {"ok": since_look < LONGEST_LOOK_S, "seconds_since_look": round(since_look, 1)},
         "cache": {"ok": "away" not in held.cache.state, "state": held.cache.state},
         "model": {"ok": not held.lacking, "lacking": held.lacking},
         "freshness": {"ok": False, "state": "unknown: the database is away"},

@@ -50,9 +50,9 @@ def visitor(settings: Settings) -> Visitor | None:
 def by_claims(claims: Mapping[str, Any], settings: Settings) -> Visitor:
     """Who a provider says it is, and what the settings let him do.
 
-    An e-mail address that the provider calls unverified is nobody's.
+    An e-mail address that the provider does not call verified is nobody's.
     """
-    is_verified = claims.get("email_verified", True) in (True, "true")
+    is_verified = claims.get("email_verified") in (True, "true")
     email = str(claims.get("email") or "") if is_verified else ""
     who = clean(email or str(claims.get("name") or claims.get("sub") or "unnamed"), 120)
     if email and _is_among(email, settings.dashboard_writers):

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from components.errors import AnotherRunAtWork, SettingsError
 from components.settings import Settings
 
 MODULE = "components.entrypoints.dashboard.work"
+
+# So often the lock is asked for before somebody is said to be at work.
+LOOKS = 30
 
 ASKED, PROGRESS, OUTCOME, STOPPED, LOG = (
     "asked.json",
@@ -88,16 +92,17 @@ def start(held: Held, kind: str, asked: Mapping[str, Any]) -> None:
             "TREMOR_STATE_DIR."
         ) from None
     try:
-        if not _take(lock):
+        if not _take_alone(lock):
             raise AnotherRunAtWork("another piece of work is going on: wait until it has ended.")
         for name in (PROGRESS, OUTCOME, STOPPED):
             (folder / name).unlink(missing_ok=True)
+        # What an earlier piece wrote there is not this one's.
+        os.ftruncate(lock, 0)
         began = pd.Timestamp.now("UTC").floor("s").isoformat()
         put(folder / ASKED, {"asked": dict(asked), "who": held.who, "started_at": began})
         # The child holds the lock by the open file that it was given, for as long as it lives.
         process = _spawn(kind, folder, lock)
         body = json.dumps({"kind": kind, "pid": process.pid}).encode()
-        os.ftruncate(lock, 0)
         os.pwrite(lock, body, 0)
     finally:
         os.close(lock)
@@ -159,7 +164,8 @@ def stop(held: Held, kind: str) -> bool:
     held.require_write()
     settings = held.settings
     worker = _worker(settings)
-    if worker.get("kind") != kind:
+    # Between its start and its first word a piece of work has no pid yet.
+    if worker.get("kind") != kind or "pid" not in worker:
         return False
     (folder_of(settings, kind) / STOPPED).touch()
     with suppress(ProcessLookupError):
@@ -181,17 +187,27 @@ def _worker(settings: Settings) -> dict[str, Any]:
     except OSError:
         return {}
     try:
-        return {} if _take(lock) else _read(_lock(settings))
+        # Shared, so that of two who look at once neither takes the other for one at work.
+        return {} if _take(lock, fcntl.LOCK_SH) else _read(_lock(settings))
     finally:
         os.close(lock)
 
 
-def _take(lock: int) -> bool:
+def _take(lock: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
+
+
+def _take_alone(lock: int) -> bool:
+    """Take it for work: whoever only looks holds it for a moment."""
+    for _ in range(LOOKS):
+        if _take(lock):
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def _lock(settings: Settings) -> Path:
