@@ -10,7 +10,7 @@ from components.entrypoints.dashboard import jobs
 from components.entrypoints.dashboard.held import Held
 from tests import browser
 from tests.browser import environment, settle
-from tests.terminal import hurry, run_sql, tremor
+from tests.terminal import ROOT, hurry, run_sql, tremor
 from tests.trained_worlds import LAST, fill
 from tests.worlds import World
 
@@ -67,6 +67,8 @@ def ended(page):
 
 def begin(world, monkeypatch, kind, asked):
     """Start a piece of work as the dashboard over a world would."""
+    # As the dashboard's own start does it.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for name, value in environment(settings_of(world)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(world.folder)

@@ -201,12 +201,12 @@ def test_sql_reads_and_does_nothing_else(market, page_url, chromium):
     page.wait_for_selector("text=10,000 rows in")
     assert "there are more" in words(page)
     n_before = len(market.query("select symbol from candles"))
-    for question, said in {
-        "delete from candles": "the warehouse says",
-        "select 1; drop table candles": "the warehouse says",
-        "select * from api_keys": "permission denied for table",
-        "select pg_sleep(60)": "took longer than 10 s",
-    }.items():
+    for question, said in (
+        ("delete from candles", "the warehouse says"),
+        ("select 1; drop table candles", "the warehouse says"),
+        ("select * from api_keys", "permission denied for table"),
+        ("select pg_sleep(60)", "took longer than 10 s"),
+    ):
         ask(page, question)
         page.wait_for_selector(f"text={said}")
         assert " rows in " not in words(page)

@@ -96,7 +96,7 @@ HARMFUL = {
     "a large object": "select lo_create(0)",
     "another's work ended": "select pg_terminate_backend(pid) from pg_stat_activity "
     "where usename = 'postgres'",
-    "passwords": "select * from pg_authid",
+    "what roles enter with": "select * from pg_authid",
     "a block": "do $$ begin perform 1; end $$",
     "an explanation that runs": "explain analyze delete from runs",
     "a lock of a table": "lock table runs",
