@@ -19,7 +19,7 @@ PASSWORD = "a testing word"
 
 PEOPLE = {
     "ann": {"email": "Ann@desk.example", "email_verified": True},
-    "bob": {"email": "bob@desk.example"},
+    "bob": {"email": "bob@desk.example", "email_verified": True},
     "forger": {"email": "ann@desk.example", "email_verified": False},
 }
 
