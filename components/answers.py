@@ -1,12 +1,12 @@
 """What was found of some bars as records, for who asked over HTTP. Pure."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from components.documents import plain
 from components.ensemble import Judged
 from components.features.channels import VECTOR
 from components.records import Finding
@@ -53,10 +53,10 @@ def records(
                 "symbol": symbols[i],
                 "ts": ts[i],
                 "judge": judge,
-                **{name: _known(value) for name, value in row.items()},
+                **{name: plain(value) for name, value in row.items()},
                 "level_word": level_word(row["level"]),
                 "views": [_view(*view, row["vote_p"]) for view in views],
-                "channels": dict(zip(VECTOR, map(_known, channels[i]), strict=True)),
+                "channels": dict(zip(VECTOR, map(plain, channels[i]), strict=True)),
                 "finding": None if finding is None else _said(finding),
             }
         )
@@ -66,25 +66,12 @@ def records(
 def _view(name: str, score: float, p: float, n_reference: int, vote_p: float) -> dict[str, Any]:
     return {
         "name": name,
-        "score": _known(score),
-        "p": _known(p),
+        "score": plain(score),
+        "p": plain(p),
         "n_reference": n_reference,
         "voted": bool(p <= vote_p),
     }
 
 
 def _said(finding: Finding) -> dict[str, Any]:
-    return {name: value for name, value in _plain(asdict(finding)).items() if name not in NOT_SAID}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return _known(value)
-
-
-def _known(value: Any) -> Any:
-    is_unknown = isinstance(value, float) and not math.isfinite(value)
-    return None if is_unknown else value
+    return {name: value for name, value in plain(asdict(finding)).items() if name not in NOT_SAID}

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from components.documents import plain
+
 
 @dataclass(frozen=True)
 class CandleRequest:
@@ -302,7 +304,7 @@ def run_id(command: str, interval: str, as_of: pd.Timestamp) -> str:
 
 def alert_to_json(alert: Alert) -> str:
     """An alert as JSON text; a number that is not known becomes null."""
-    return json.dumps(_finite(asdict(alert)), allow_nan=False, sort_keys=True)
+    return json.dumps(plain(asdict(alert)), allow_nan=False, sort_keys=True)
 
 
 def alert_from_json(text: str) -> Alert:
@@ -345,13 +347,3 @@ def _chart(raw: dict[str, Any]) -> Chart | BandChart:
 
 def _is_row(value: Any) -> bool:
     return isinstance(value, list)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components import checks
+from components.documents import plain
 from components.errors import SettingsError
 from components.evaluation.assess import NO_LABELS
 from components.evaluation.dated import coin, dated_recall, is_meant, wilson
@@ -27,7 +28,7 @@ from components.evaluation.study import block_mean, event_study
 from components.evaluation.told import Told, at_random, with_market
 from components.evaluation.vus import soft_labels, vus_pr
 from components.sessions import Calendars
-from components.steps.evaluate import plain, read_events, shipped_events
+from components.steps.evaluate import read_events, shipped_events
 from components.tables import QUARANTINE
 from tests import naive
 

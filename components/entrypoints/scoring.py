@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from components import contributions, scoring
+from components.documents import plain
 from components.errors import FeatureStoreError, ModelError
 from components.feature_server import FeatureServer
 from components.records import Failure
 from components.scoring import Scored
 from components.sessions import Calendars
 from components.settings import Settings
-from components.steps.evaluate import plain
 from components.steps.stored_features import newest_features
 from components.trained import Trained
 from components.wiring import open_warehouse, registry_of, source_of, symbols_of

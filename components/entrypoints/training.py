@@ -9,12 +9,13 @@ from typing import Any, get_args, get_type_hints
 import pandas as pd
 
 from components.detectors.base import TrainableDetector
+from components.documents import plain
 from components.errors import ModelError, SettingsError
 from components.model_files import hyper_of
 from components.promotion import Condition
 from components.registry import Version
 from components.settings import Settings
-from components.steps.evaluate import plain, shipped_events
+from components.steps.evaluate import shipped_events
 from components.steps.parts import Parts
 from components.steps.train import Outcome, Wanted, judge_challenger, train
 from components.steps.train_parameters import Estimated, train_parameters

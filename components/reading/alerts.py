@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from components.documents import records
 from components.errors import NotStored
 from components.records import Alert, alert_from_json
 from components.warehouse import Warehouse
@@ -113,7 +114,7 @@ def one(warehouse: Warehouse, alert_id: str) -> tuple[Alert, dict[str, Any]]:
     payload = warehouse.query(
         "select payload::text as payload from alerts where id = %(id)s", {"id": alert_id}
     )
-    return alert_from_json(payload["payload"].iloc[0]), _record(rows)
+    return alert_from_json(payload["payload"].iloc[0]), records(rows)[0]
 
 
 def incident(warehouse: Warehouse, incident_id: str) -> pd.DataFrame:
@@ -135,7 +136,3 @@ def incident(warehouse: Warehouse, incident_id: str) -> pd.DataFrame:
             raise NotStored("incident", incident_id)
         rows = warehouse.query(BARS, {"id": own["incident"].iloc[0]})
     return rows
-
-
-def _record(rows: pd.DataFrame) -> dict[str, Any]:
-    return {str(name): value for name, value in rows.iloc[0].to_dict().items()}

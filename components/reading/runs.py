@@ -15,8 +15,6 @@ where command in ('run', 'stream', 'forecast') and finished_at is not null
 order by started_at desc, id desc limit 1
 """
 
-PENDING = "select count(*) as n from deliveries where delivered_at is null"
-
 
 def page(
     warehouse: Warehouse, *, limit: int, before: tuple[pd.Timestamp, str] | None = None
@@ -32,8 +30,3 @@ def page(
 def last(warehouse: Warehouse) -> pd.DataFrame:
     """The last run that judged and finished, a row or none."""
     return warehouse.query(LAST_RUN, {})
-
-
-def n_pending(warehouse: Warehouse) -> int:
-    """Deliveries that wait to be tried again."""
-    return int(warehouse.query(PENDING, {})["n"].iloc[0])

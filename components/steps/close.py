@@ -11,6 +11,7 @@ import requests
 
 from components import checks, report
 from components.carried import Snapshot
+from components.documents import records
 from components.records import Alert, Failure, RunSummary
 from components.stances import shown
 from components.steps.ledger import note
@@ -112,7 +113,7 @@ def _text(value: Any) -> str:
 def _rows(parts: Parts, sql: str, at: dict[str, Any]) -> list[dict[str, Any]]:
     rows = parts.warehouse.query(sql, at)
     frame = rows.astype(object).where(rows.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+    return records(frame)
 
 
 def _page(parts: Parts, alerts: tuple[Alert, ...]) -> str:

@@ -1,7 +1,6 @@
 """Evaluate: what the warehouse holds against what is known to be true; told to nobody."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from components import evaluation
+from components.documents import plain
 from components.errors import NotEnoughBars, SettingsError
 from components.evaluation import Trials, assess, assess_null
 from components.steps.evaluation_page import page
@@ -143,17 +143,6 @@ def read_events(path: Path) -> pd.DataFrame:
 def as_json(found: Mapping[str, Any]) -> dict[str, Any]:
     """The figures as a JSON file holds them."""
     return {name: plain(value) for name, value in found.items()}
-
-
-def plain(value: Any) -> Any:
-    """Numbers, texts, lists and dicts alone; what is unknown is None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write(parts: Parts, result: Mapping[str, Any], folder: Path | None) -> tuple[str, str]:

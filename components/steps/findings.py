@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from components import explain
+from components.documents import records
 from components.explain import Evidence
 from components.features import FEATURES
 from components.reasons import AMPLITUDE
@@ -60,7 +61,7 @@ def findings(parts: Parts, rows: pd.DataFrame, as_of: pd.Timestamp) -> list[Find
     moves = judged_at(parts, ts, as_of).set_index("symbol")["return"].dropna()
     said = last_labels(parts, symbols, as_of)
     explained = []
-    for row in _records(full):
+    for row in records(full):
         symbol = row["symbol"]
         others = moves.drop(symbol, errors="ignore")
         evidence = Evidence(
@@ -83,7 +84,7 @@ def findings(parts: Parts, rows: pd.DataFrame, as_of: pd.Timestamp) -> list[Find
 
 def folded(rows: pd.DataFrame) -> list[Finding]:
     """The numbers of verdicts alone, in the order of ``rows``."""
-    return [explain.briefly(row) for row in _records(rows)]
+    return [explain.briefly(row) for row in records(rows)]
 
 
 def judged_at(parts: Parts, ts: pd.Timestamp, as_of: pd.Timestamp) -> pd.DataFrame:
@@ -151,7 +152,7 @@ def _parts(made_of: pd.DataFrame, symbol: str) -> tuple[Part, ...]:
             total=row["total"],
             what=row["what"],
         )
-        for row in _records(own)
+        for row in records(own)
     )
 
 
@@ -197,12 +198,8 @@ def _corrected(
             "as_of": as_of.to_pydatetime(),
         },
     )
-    versions = _records(rows)
+    versions = records(rows)
     bar = {name: row[name] for name in ("ts", "interval")}
     before = {**bar, "verdict": row["before"], **versions[-1]}
     now = {**bar, "verdict": row["verdict"], **versions[0]}
     return replace(finding, reasons=(*explain.correction(before, now), *finding.reasons))
-
-
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from components import charts, model_charts
+from components.documents import plain
 from components.evaluation.contest import Contest
 from components.evaluation.dated import dated_recall
 from components.evaluation.realised import realised_rates
@@ -18,7 +19,6 @@ from components.model_files import to_files
 from components.panels import Array, Flags
 from components.promotion import CHALLENGER, Condition, distinct
 from components.sessions import Calendars
-from components.steps.evaluate import plain
 from components.trained import Trained
 from components.training import FeaturePanel, Recipe, Split, naive
 

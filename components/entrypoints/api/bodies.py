@@ -40,6 +40,11 @@ Said = TypeVar("Said", bound=BaseModel)
 _candles = TypeAdapter(Candles)
 
 
+def kind_of(request: Request) -> str:
+    """What a body says that it is, without what goes with it."""
+    return str(request.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
 def said_as(model: type[BaseModel]) -> dict[str, Any]:
     """How the OpenAPI document shows a body that is read by ``said_in``."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
@@ -54,8 +59,7 @@ async def said_in(request: Request, model: type[Said]) -> Said:
     Problem
         415 for another kind, 422 for fields that are wrong.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != JSON:
+    if kind_of(request) != JSON:
         raise Problem(415, f"send {JSON}")
     try:
         return model.model_validate_json(await request.body())

@@ -10,6 +10,7 @@ import pandas as pd
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
+from components.documents import records
 from components.entrypoints.api.alerts import READ
 from components.entrypoints.api.bodies import FIRST_YEAR, LAST_YEAR
 from components.entrypoints.api.problems import Problem
@@ -140,7 +141,7 @@ async def _read(
     interval = held.settings.interval
     while True:
         rows = await held.ask(news.verdicts, interval, after, until, level, symbol)
-        found = [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
+        found = records(rows)
         for row in found:
             yield row
         if len(found) < news.MOST:

@@ -1,7 +1,6 @@
 """What every request passes before it is read: who asks, how often, how much, how slowly."""
 
 import asyncio
-import json
 import logging
 import time
 import uuid
@@ -200,8 +199,3 @@ def _told(buckets: Buckets, leave: Leave) -> list[tuple[bytes, bytes]]:
         (b"ratelimit-limit", f"{buckets.per_minute:g}".encode()),
         (b"ratelimit-remaining", str(leave.remaining).encode()),
     ]
-
-
-def as_json(value: Any) -> bytes:
-    """A document of an answer: compact, and without what JSON has no word for."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()

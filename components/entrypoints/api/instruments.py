@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import pandas as pd
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from components.documents import records
 from components.entrypoints.api.alerts import ONE, READ, Cursor, Limit
 from components.entrypoints.api.replies import (
     When,
@@ -48,7 +49,7 @@ async def list_instruments(
     newest = await held.ask(reading.newest, names[:limit], of, now)
     # A cursor holds an instant too, which a list of names has no use for.
     more = [EPOCH.isoformat(), names[limit - 1]] if len(names) > limit else None
-    return page(request, _rows(newest), more)
+    return page(request, records(newest), more)
 
 
 @router.get(
@@ -101,7 +102,7 @@ async def list_scores(
         scores = await held.ask(reading.scores, symbol, of, *span)
         told = scores.drop(columns=["known_at"])
         views = {
-            pd.Timestamp(str(ts)): _rows(own.drop(columns="ts")) for ts, own in told.groupby("ts")
+            pd.Timestamp(str(ts)): records(own.drop(columns="ts")) for ts, own in told.groupby("ts")
         }
     said = [{**row, "views": views.get(row["ts"], [])} for row in items]
     return page(request, said, more)
@@ -122,7 +123,3 @@ async def _require_known(request: Request, rows: pd.DataFrame, symbol: str, of: 
     held = service(request)
     if (await held.ask(reading.candles, symbol, of, 1)).empty:
         raise NotStored(f"instrument with {of} bars", symbol)
-
-
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

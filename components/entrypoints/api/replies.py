@@ -5,12 +5,12 @@ import binascii
 import datetime as dt
 import hashlib
 import json
-import math
 from typing import Annotated, Any
 
 import pandas as pd
 from fastapi import Depends, Query, Request, Response
 
+from components.documents import plain, records
 from components.entrypoints.api.bodies import FIRST_YEAR, LAST_YEAR
 from components.entrypoints.api.problems import Problem
 from components.entrypoints.api.service import Service
@@ -95,21 +95,6 @@ def as_json(value: Any) -> bytes:
     return json.dumps(plain(value), separators=(",", ":"), allow_nan=False).encode()
 
 
-def plain(value: Any) -> Any:
-    """What JSON has words for."""
-    if isinstance(value, dict):
-        return {str(name): plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is pd.NaT or value is pd.NA:
-        return None
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    return value.item() if hasattr(value, "item") else value
-
-
 def page(request: Request, items: list[dict[str, Any]], more: list[str] | None) -> Response:
     """A page of rows; ``more`` names the place of its last row where others lie behind it."""
     cursor = cursor_of(more) if more else None
@@ -122,7 +107,7 @@ def page(request: Request, items: list[dict[str, Any]], more: list[str] | None) 
 
 def rows_of(table: pd.DataFrame, limit: int, by: str, name: str) -> Page:
     """The first ``limit`` rows, and the place of the last where there are more: (instant, name)."""
-    items = [{str(k): v for k, v in row.items()} for row in table.head(limit).to_dict("records")]
+    items = records(table.head(limit))
     last = items[-1] if len(table) > limit else None
     return items, [last[by].isoformat(), str(last.get(name, name))] if last else None
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from fastapi import APIRouter, Request, Response
 
 from components.answers import records
-from components.entrypoints.api.bodies import ARROW, JSON, PARQUET, candles_of
+from components.entrypoints.api.bodies import ARROW, JSON, PARQUET, candles_of, kind_of
 from components.entrypoints.api.problems import Problem
 from components.entrypoints.api.replies import errors, reply, require, service
 from components.entrypoints.api.schemas import EXAMPLE, ScoreOut
@@ -74,7 +74,7 @@ async def score(
     An Arrow body, or answer, is a stream of record batches.
     """
     held, body = service(request), await request.body()
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = kind_of(request)
     as_arrow = request.headers.get("accept", "").startswith(ARROW)
     key = _key(held.version, kind, history, reasons, as_arrow, body)
     found = await held.cache.get(key)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from components.entrypoints.dashboard.start import is_loopback
+from components.channels.email import is_loopback
 from components.errors import SettingsError
 from components.settings import Settings
 from components.steps import keys

@@ -8,6 +8,7 @@ import pandas as pd
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from components.documents import records
 from components.entrypoints import training
 from components.entrypoints.api.alerts import READ, Cursor, Limit
 from components.entrypoints.api.replies import (
@@ -57,7 +58,7 @@ async def list_models(request: Request) -> Response:
         models = registry_of(held.settings)
         if models.is_there:
             rows = await asyncio.to_thread(training.listed, held.settings)
-            items = [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
+            items = records(rows)
         lacking = held.lacking
     except ModelError as error:
         lacking = str(error)

@@ -1,11 +1,11 @@
 """``python main.py dashboard``: Streamlit, started with settings of its own."""
 
-import ipaddress
 import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from components.channels.email import is_loopback
 from components.errors import SettingsError
 from components.passwords import require_line
 from components.settings import Settings
@@ -92,13 +92,3 @@ def has_login(settings: Settings) -> bool:
                 "Run `make .venv/.web`."
             )
     return bool(line or settings.dashboard_oidc)
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches an address."""
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -8,12 +8,13 @@ from typing import Any, cast
 import pandas as pd
 
 from components.detectors.base import TrainableDetector
+from components.documents import plain
 from components.entrypoints import training
 from components.entrypoints.dashboard.searching import PARAMETERS, searched
 from components.errors import ModelError
 from components.registry import Registry
 from components.settings import Settings
-from components.steps.evaluate import Chosen, plain, shipped_events
+from components.steps.evaluate import Chosen, shipped_events
 from components.steps.parts import Parts
 from components.steps.train import Outcome, Wanted
 from components.steps.train import train as train_recipe
