@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import typer.main
 
-from components.entrypoints.cli import _fresh_instant, app
+from components.entrypoints.cli import app
+from components.entrypoints.instants import fresh_instant
 from components.wiring import open_parts
 from tests.terminal import hurry, tremor
 from tests.worlds import DAY, MORNING, World, history
@@ -181,7 +182,7 @@ def test_a_backfill_that_was_interrupted_asks_only_for_what_is_missing(town):
 
 def test_two_backfills_never_share_an_instant():
     """The second would take what the first had fetched for its own, and ask for nothing."""
-    instants = [_fresh_instant() for _ in range(3)]
+    instants = [fresh_instant() for _ in range(3)]
     assert instants == sorted(set(instants))
     assert pd.Timestamp.now("UTC") - instants[-1] < pd.Timedelta(seconds=1)
 

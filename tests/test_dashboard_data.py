@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from components.embedded import close_embedded
-from components.entrypoints.dashboard import filling
+from components.entrypoints.dashboard import jobs
 from components.entrypoints.dashboard.exporting import csv_bytes, parquet_bytes
 from components.entrypoints.dashboard.held import Held
 from components.errors import SettingsError
@@ -163,7 +163,7 @@ def test_who_may_only_look_downloads_nothing(market, tmp_path, chromium):
     settings = market.read_settings()
     held = Held(settings, Pool("postgresql://x@/x"), "x", "read", MORNING)
     with pytest.raises(SettingsError, match="may look only"):
-        filling.start(held, {})
+        jobs.start(held, jobs.DOWNLOAD, {})
 
 
 def test_gaps_and_rows_kept_aside_are_shown(page_url, chromium):

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,6 +105,7 @@ def backfill(
     Example: python main.py backfill --since 2015-01-01 --symbols BTC-USD,SPY
     """
     from components.entrypoints import spark_batch
+    from components.entrypoints.instants import fresh_instant
     from components.steps import backfill as fill
 
     settings = _settings(source=source, symbols=symbols, interval=interval)
@@ -113,7 +113,7 @@ def backfill(
     span = _instant(since, "--since"), _instant(until, "--until")
     if span[0] >= span[1]:
         raise SettingsError(f"--since {since} is not before --until {until or 'now'}.")
-    with _parts(settings, _fresh_instant(), "backfill") as parts:
+    with _parts(settings, fresh_instant(), "backfill") as parts:
         return _finished(fill(parts, *span, spread))
 
 
@@ -536,9 +536,10 @@ def train(  # noqa: PLR0913 - each option of a command is an argument
 
 def _forecasters_tried(symbols: str | None, interval: str | None, as_json: bool) -> int:
     from components.entrypoints import forecasting
+    from components.entrypoints.instants import fresh_instant
 
     settings = _settings(symbols=symbols, interval=interval)
-    found = forecasting.tried(settings, _fresh_instant(), _progress)
+    found = forecasting.tried(settings, fresh_instant(), _progress)
     words = forecasting.trials_in_words(found, settings.coverage)
     typer.echo(forecasting.trials_as_json(found) if as_json else words)
     return 0
@@ -871,15 +872,6 @@ def _instant(text: str | None, option: str) -> "pd.Timestamp":
         raise SettingsError(f"{option} {text!r} is no date. Write it as 2024-03-12.")
     utc = instant.tz_localize("UTC") if instant.tzinfo is None else instant.tz_convert("UTC")
     return utc.floor("s")
-
-
-def _fresh_instant() -> "pd.Timestamp":
-    """A second that no run before this one can have had, for an instant names what it fetched."""
-    import pandas as pd
-
-    began = _instant(None, "now")
-    time.sleep(1 - time.time() % 1)
-    return max(_instant(None, "now"), began + pd.Timedelta(seconds=1))
 
 
 def _past(instant: "pd.Timestamp", option: str) -> "pd.Timestamp":

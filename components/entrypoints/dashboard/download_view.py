@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from components.entrypoints.dashboard import filling
+from components.entrypoints.dashboard import jobs
 from components.entrypoints.dashboard.choosing import choose_span
 from components.entrypoints.dashboard.held import Held
 from components.entrypoints.dashboard.saying import careful, escaped
@@ -61,8 +61,9 @@ def _begin(held: Held, source: str, said: str, since: pd.Timestamp, until: pd.Ti
     try:
         for symbol in symbols:
             check_symbol(symbol)
-        filling.start(
+        jobs.start(
             held,
+            jobs.DOWNLOAD,
             {
                 "source": source,
                 "symbols": symbols,
@@ -77,16 +78,16 @@ def _begin(held: Held, source: str, said: str, since: pd.Timestamp, until: pd.Ti
 @st.fragment(run_every=1.0)
 @careful
 def _show_last(held: Held) -> None:
-    last = filling.last(held.settings)
-    if not last.asked:
+    last = jobs.last(held.settings, jobs.DOWNLOAD)
+    if last.state == jobs.NONE:
         return
     names = ", ".join(last.asked["symbols"]) or "those watched"
     st.subheader("The last download")
     st.text(
         f"{names} from {last.asked['source']}, {last.asked['since'][:10]} to "
-        f"{last.asked['until'][:10]}, asked for by {last.asked['who']}"
+        f"{last.asked['until'][:10]}, asked for by {last.who}"
     )
-    if last.is_working:
+    if last.state == jobs.WORKING:
         done, total = last.progress.get("done", 0), last.progress.get("total", 0)
         share = min(done / total, 1.0) if total else 0.0
         st.progress(share, escaped(f"At work: {last.progress.get('what', 'beginning')}"))
@@ -94,12 +95,12 @@ def _show_last(held: Held) -> None:
     _show_outcome(last)
 
 
-def _show_outcome(last: filling.Filling) -> None:
-    words = escaped(str(last.outcome.get("words", "")))
-    if last.outcome.get("state") != "done":
-        st.error(words, icon=":material/error:")
+def _show_outcome(last: jobs.Job) -> None:
+    words = last.outcome.get("words", f"It ended before its time. See {last.log}.")
+    if last.state != jobs.DONE:
+        st.error(escaped(str(words)), icon=":material/error:")
         return
-    st.success(words, icon=":material/check:")
+    st.success(escaped(str(words)), icon=":material/check:")
     if n_failed := int(last.outcome.get("n_failed", 0)):
         st.warning(f"{counted(n_failed, 'request')} failed; the first ones:")
         st.markdown("\n".join(f"- {escaped(line)}" for line in last.outcome["lines"]))

@@ -2,6 +2,8 @@
 
 import io
 import re
+from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -33,30 +35,29 @@ def parquet_bytes(rows: pd.DataFrame) -> bytes:
     return body.getvalue()
 
 
+# What each button is called, makes, and calls its file.
+FILES: tuple[tuple[str, Callable[[pd.DataFrame], bytes], str, str], ...] = (
+    ("CSV", csv_bytes, "csv", "text/csv"),
+    ("Parquet", parquet_bytes, "parquet", "application/vnd.apache.parquet"),
+)
+
+
 def show_exports(rows: pd.DataFrame, name: str) -> None:
     """Two buttons that make their file only when they are clicked."""
     if rows.empty:
         return
     row = st.container(horizontal=True)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:80] or "rows"
-    row.download_button(
-        "CSV",
-        lambda: csv_bytes(rows),
-        f"{stem}.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        key=f"csv_{name}",
-    )
-    row.download_button(
-        "Parquet",
-        lambda: parquet_bytes(rows),
-        f"{stem}.parquet",
-        "application/vnd.apache.parquet",
-        icon=":material/download:",
-        on_click="ignore",
-        key=f"parquet_{name}",
-    )
+    for label, made, ending, kind in FILES:
+        row.download_button(
+            label,
+            partial(made, rows),
+            f"{stem}.{ending}",
+            kind,
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"{ending}_{name}",
+        )
 
 
 def _defused(value: object) -> object:

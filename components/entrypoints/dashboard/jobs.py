@@ -1,7 +1,8 @@
-"""Work that goes on while the visitor looks elsewhere: a process of its own, one at a time.
+"""Work that goes on while the visitor looks elsewhere: a process of its own.
 
-What was asked, how far it is and what it came to lie as small files under ``{state_dir}/jobs``,
-so that any visitor sees them, also after the dashboard was started anew.
+Of what needs the models one piece is done at a time, and beside it one download. What was asked,
+how far it is and what it came to lie as small files under ``{state_dir}/jobs``, so that any visitor
+sees them, also after the dashboard was started anew.
 """
 
 import fcntl
@@ -24,6 +25,9 @@ from components.errors import AnotherRunAtWork, SettingsError
 from components.settings import Settings
 
 MODULE = "components.entrypoints.dashboard.work"
+
+# A download writes candles and needs no model: it has a lock of its own.
+DOWNLOAD = "backfill"
 
 # So often the lock is asked for before somebody is said to be at work.
 LOOKS = 30
@@ -85,7 +89,7 @@ def start(held: Held, kind: str, asked: Mapping[str, Any]) -> None:
     folder = folder_of(settings, kind)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(_lock(settings), os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(_lock(settings, kind), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise SettingsError(
             f"{folder}: {error.strerror}. Give this user the right to write there, or set "
@@ -93,7 +97,8 @@ def start(held: Held, kind: str, asked: Mapping[str, Any]) -> None:
         ) from None
     try:
         if not _take_alone(lock):
-            raise AnotherRunAtWork("another piece of work is going on: wait until it has ended.")
+            what = "a download" if kind == DOWNLOAD else "another piece of work"
+            raise AnotherRunAtWork(f"{what} is going on: wait until it has ended.")
         for name in (PROGRESS, OUTCOME, STOPPED):
             (folder / name).unlink(missing_ok=True)
         # What an earlier piece wrote there is not this one's.
@@ -121,16 +126,16 @@ def _spawn(kind: str, folder: Path, lock: int) -> "subprocess.Popen[bytes]":
         )
 
 
-def at_work(settings: Settings) -> str:
-    """The kind of the work that is going on; "" when none is."""
-    return str(_worker(settings).get("kind", ""))
+def at_work(settings: Settings, of: str = "") -> str:
+    """The kind of the work that is going on under the lock of a kind; "" when none is."""
+    return str(_worker(settings, of).get("kind", ""))
 
 
 def last(settings: Settings, kind: str) -> Job:
     """The last piece of work of a kind, going on or ended."""
     folder = folder_of(settings, kind)
     # Asked before the outcome is read: what ends in between is seen as ended the next time.
-    is_working = at_work(settings) == kind
+    is_working = at_work(settings, kind) == kind
     said = _read(folder / ASKED)
     if not said:
         return Job(kind)
@@ -163,7 +168,7 @@ def stop(held: Held, kind: str) -> bool:
     """
     held.require_write()
     settings = held.settings
-    worker = _worker(settings)
+    worker = _worker(settings, kind)
     # Between its start and its first word a piece of work has no pid yet.
     if worker.get("kind") != kind or "pid" not in worker:
         return False
@@ -180,15 +185,15 @@ def put(path: Path, value: Mapping[str, Any]) -> None:
     beside.replace(path)
 
 
-def _worker(settings: Settings) -> dict[str, Any]:
-    """Who holds the lock: kind and pid; nothing when nobody does."""
+def _worker(settings: Settings, of: str) -> dict[str, Any]:
+    """Who holds the lock of a kind: kind and pid; nothing when nobody does."""
     try:
-        lock = os.open(_lock(settings), os.O_RDWR)
+        lock = os.open(_lock(settings, of), os.O_RDWR)
     except OSError:
         return {}
     try:
         # Shared, so that of two who look at once neither takes the other for one at work.
-        return {} if _take(lock, fcntl.LOCK_SH) else _read(_lock(settings))
+        return {} if _take(lock, fcntl.LOCK_SH) else _read(_lock(settings, of))
     finally:
         os.close(lock)
 
@@ -210,8 +215,8 @@ def _take_alone(lock: int) -> bool:
     return False
 
 
-def _lock(settings: Settings) -> Path:
-    return folder_of(settings) / "lock"
+def _lock(settings: Settings, kind: str) -> Path:
+    return folder_of(settings, kind if kind == DOWNLOAD else "") / "lock"
 
 
 def _read(path: Path) -> dict[str, Any]:

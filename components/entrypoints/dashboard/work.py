@@ -12,6 +12,7 @@ import pandas as pd
 
 from components import logs
 from components.entrypoints.dashboard import jobs
+from components.entrypoints.instants import fresh_instant
 from components.errors import TremorError
 from components.settings import Settings, read_settings
 from components.steps.parts import Parts, Progress
@@ -48,11 +49,11 @@ def work(kind: str, folder: Path) -> None:
     jobs.put(folder / jobs.PROGRESS, {"what": "reading the warehouse", "done": 0, "total": 0})
     try:
         command, do = _of(kind)
-        own = {key: asked[key] for key in ("symbols", "model") if asked.get(key)}
-        settings = read_settings(**own)
-        now = pd.Timestamp.now("UTC").floor("s")
+        own = {key: asked[key] for key in ("source", "symbols", "model") if asked.get(key)}
+        settings, writes = read_settings(**own), kind == jobs.DOWNLOAD
+        now = fresh_instant() if writes else pd.Timestamp.now("UTC").floor("s")
         with open_parts(
-            settings, now, command=command, reads_only=True, progress=watched(folder)
+            settings, now, command=command, reads_only=not writes, progress=watched(folder)
         ) as parts:
             outcome = {"state": jobs.DONE, **do(parts, settings, asked)}
     except TremorError as error:
@@ -64,9 +65,14 @@ def work(kind: str, folder: Path) -> None:
 
 def _of(kind: str) -> tuple[str, Do]:
     """The command whose parts the work takes, and the work itself."""
-    from components.entrypoints.dashboard import work_on_evaluations, work_on_models
+    from components.entrypoints.dashboard import (
+        work_on_downloads,
+        work_on_evaluations,
+        work_on_models,
+    )
 
     return {
+        jobs.DOWNLOAD: ("backfill", work_on_downloads.download),
         "train": ("train", work_on_models.train),
         "promote": ("models", work_on_models.promote),
         "evaluate": ("evaluate", work_on_evaluations.evaluate),
