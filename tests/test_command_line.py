@@ -55,8 +55,9 @@ def test_every_command_has_help_with_an_example_that_can_be_typed(name, tmp_path
     words = shlex.split(example)
     path = name.split()
     assert words[: len(path)] == path
-    with COMMANDS[name].make_context(name, words[len(path) :]) as context:
-        assert context.params
+    command = COMMANDS[name]
+    with command.make_context(name, words[len(path) :]) as context:
+        assert set(context.params) == {p.name for p in command.params if p.expose_value}
 
 
 def test_the_help_lists_every_command(tmp_path):
