@@ -8,9 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from components.panels import Array, Flags
+from components.plots.inks import DEEP_BLUE, GREY, RED, plain
 
-# Okabe and Ito's: told apart by every kind of colour vision, and seen on white and on black.
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7A8794"
 BAND, COMING = "rgba(0, 114, 178, 0.34)", "rgba(122, 135, 148, 0.30)"
 
 # By level: the word, the triangle above and below the band, its size in pixels.
@@ -41,7 +40,7 @@ def figure(rows: pd.DataFrame, *, unit: str, zone: str, interval: str) -> go.Fig
     _add_band(drawn, coming, "band to come", COMING)
     _add_line(drawn, past, "expected", "expected", {"color": GREY, "width": 1.6, "dash": "dot"})
     _add_line(drawn, coming, "expected", "", {"color": GREY, "width": 1.6, "dash": "dash"})
-    _add_line(drawn, past, "actual", "actual", {"color": BLUE, "width": 2.2})
+    _add_line(drawn, past, "actual", "actual", {"color": DEEP_BLUE, "width": 2.2})
     _add_alarms(drawn, past)
     _add_under_way(drawn, coming)
     if len(past) and len(coming):
@@ -50,12 +49,8 @@ def figure(rows: pd.DataFrame, *, unit: str, zone: str, interval: str) -> go.Fig
             x=past["until"].iloc[-1], y=1, yref="paper", text="last closed bin",
             showarrow=False, xanchor="right", yanchor="bottom",
         )  # fmt: skip
-    _lay_out(drawn, f"{_escaped(unit) or 'value'} a bin of {interval}", f"clock of {zone}")
+    _lay_out(drawn, f"{plain(unit) or 'value'} a bin of {interval}", f"clock of {zone}")
     return drawn
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _on_clock(instants: "pd.Series[pd.Timestamp]", zone: str) -> "pd.Series[pd.Timestamp]":
@@ -131,7 +126,7 @@ def _add_alarms(drawn: go.Figure, past: pd.DataFrame) -> None:
             symbols = np.where(is_below, below, above)[is_own]
             drawn.add_scatter(
                 x=middle[is_own], y=past["actual"][is_own], mode="markers", name=word,
-                marker={"symbol": symbols, "size": size, "color": ORANGE, "line": {"width": 2}},
+                marker={"symbol": symbols, "size": size, "color": RED, "line": {"width": 2}},
                 hovertemplate=f"{word}<br>%{{x|%Y-%m-%d %H:%M}}<br>%{{y{NUMBER}}}<extra></extra>",
             )  # fmt: skip
 
@@ -148,7 +143,7 @@ def _add_under_way(drawn: go.Figure, coming: pd.DataFrame) -> None:
     ):
         drawn.add_scatter(
             x=middle, y=own[column], mode="markers", name=name,
-            marker={"symbol": symbol, "size": 12, "color": BLUE, "line": {"width": 3}},
+            marker={"symbol": symbol, "size": 12, "color": DEEP_BLUE, "line": {"width": 3}},
             hovertemplate=f"{name} %{{y{NUMBER}}}<extra></extra>",
         )  # fmt: skip
 

@@ -6,12 +6,15 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from components.plots import inks
+from components.plots.inks import DEEP_BLUE, RED
+
 # Okabe and Ito's colours keep apart for every kind of colour vision; each has a shape as well.
 MARKS: tuple[dict[str, Any], ...] = tuple(
     {"color": color, "symbol": symbol, "size": 9, "line": {"width": 1, "color": "#6B7683"}}
     for color, symbol in (
-        ("#0072B2", "circle"),
-        ("#D55E00", "diamond"),
+        (DEEP_BLUE, "circle"),
+        (RED, "diamond"),
         ("#009E73", "square"),
         ("#CC79A7", "triangle-up"),
         ("#E69F00", "x"),
@@ -21,26 +24,13 @@ MARKS: tuple[dict[str, Any], ...] = tuple(
     )
 )
 DASHES = ("solid", "dash", "dot", "dashdot")
-BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
 def framed(figure: go.Figure, height: int) -> go.Figure:
     """The same picture without waste of room, its legend above, readable on a phone."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={
-            "orientation": "h",
-            "yanchor": "bottom",
-            "y": 1.02,
-            "x": 0,
-            "itemsizing": "constant",
-        },
-        dragmode=False,
+    return inks.framed(figure, height).update_layout(
+        margin={"t": 8}, legend={"y": 1.02, "itemsizing": "constant"}
     )
-    figure.update_xaxes(automargin=True)
-    figure.update_yaxes(automargin=True)
-    return figure
 
 
 def rate_by_year(by_year: Mapping[str, Mapping[str, Any]], stated: float) -> go.Figure:
@@ -51,7 +41,7 @@ def rate_by_year(by_year: Mapping[str, Mapping[str, Any]], stated: float) -> go.
         x=years,
         y=[by_year[year]["rate"] for year in years],
         name="realised",
-        marker={"color": BLUE},
+        marker={"color": DEEP_BLUE},
         customdata=[by_year[year]["n_instruments"] for year in years],
         hovertemplate="%{x}: %{y:.2f} a year, %{customdata} instruments<extra></extra>",
     )
@@ -60,7 +50,7 @@ def rate_by_year(by_year: Mapping[str, Mapping[str, Any]], stated: float) -> go.
         y=[stated] * len(years),
         name=f"stated, {stated:g}",
         mode="lines",
-        line={"color": ORANGE, "dash": "dash", "width": 2},
+        line={"color": RED, "dash": "dash", "width": 2},
     )
     figure.update_xaxes(title="calendar year (UTC)", type="category")
     figure.update_yaxes(title="alerts per instrument and year", rangemode="tozero")
@@ -129,13 +119,13 @@ def rates_of_versions(
         y=list(versions),
         orientation="h",
         name="realised, judging alone",
-        marker={"color": BLUE},
+        marker={"color": DEEP_BLUE},
         hovertemplate="%{y}: %{x:.2f} a year<extra></extra>",
     )
-    figure.add_vline(x=stated, line={"color": ORANGE, "dash": "dash", "width": 2})
+    figure.add_vline(x=stated, line={"color": RED, "dash": "dash", "width": 2})
     figure.add_scatter(
         x=[None], y=[None], mode="lines", name=f"stated, {stated:g}",
-        line={"color": ORANGE, "dash": "dash", "width": 2},
+        line={"color": RED, "dash": "dash", "width": 2},
     )  # fmt: skip
     figure.update_xaxes(title="alerts per instrument and year", rangemode="tozero")
     figure.update_yaxes(categoryorder="array", categoryarray=list(versions)[::-1])
@@ -172,7 +162,7 @@ def bars_map(points: pd.DataFrame, explained: tuple[float, float]) -> go.Figure:
             mode="markers",
             name=f"anomaly: {len(odd):,}",
             marker={
-                "symbol": "circle-open", "size": 13, "color": ORANGE, "line": {"width": 2}
+                "symbol": "circle-open", "size": 13, "color": RED, "line": {"width": 2}
             },
             text=odd["told"],
             hovertemplate="%{text}<extra></extra>",

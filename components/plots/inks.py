@@ -4,9 +4,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-# After Okabe and Ito: told apart by every kind of colour vision; the blue is lighter than theirs,
-# so that it is seen on black as on white.
-BLUE, GREY, RED = "#1F86C9", "#7A8794", "#D55E00"
+# After Okabe and Ito: told apart by every kind of colour vision; beside their blue a lighter one,
+# for thin lines on black as on white.
+BLUE, DEEP_BLUE, GREY, RED = "#1F86C9", "#0072B2", "#7A8794", "#D55E00"
 BAND = "rgba(31, 134, 201, 0.20)"
 
 

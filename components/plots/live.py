@@ -7,12 +7,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from components.panels import Array, Ints
-
-ORANGE, BLUE, GREY = "#D55E00", "#0072B2", "#7A8794"
+from components.plots.inks import DEEP_BLUE, GREY, RED, plain
 
 # By what a view said of a bar (1 votes, 0 quiet, -1 abstains, -2 not stored): shape, word, marker.
 SAID: dict[int, tuple[str, str, dict[str, Any]]] = {
-    1: ("◆", "votes", {"symbol": "diamond", "size": 11, "color": ORANGE}),
+    1: ("◆", "votes", {"symbol": "diamond", "size": 11, "color": RED}),
     0: ("○", "quiet", {"symbol": "circle-open", "size": 4, "color": GREY}),
     -1: ("✕", "abstains", {"symbol": "x-thin-open", "size": 6, "color": GREY}),
     -2: ("▫", "not stored", {"symbol": "line-ew-open", "size": 4, "color": GREY}),
@@ -79,8 +78,7 @@ def figure(
 def _row(view: str, code: int) -> str:
     shape, word, _ = SAID[int(code)]
     name = view if len(view) <= 16 else f"{view[:15]}…"
-    name = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = f"{name} {shape} {word}"
+    text = f"{plain(name)} {shape} {word}"
     return f"<b>{text}</b>" if code == 1 else text
 
 
@@ -88,8 +86,8 @@ def _candles(bars: pd.DataFrame, ts: Array) -> go.Candlestick:
     # A rise is hollow and a fall is full: their colour is not the only sign.
     return go.Candlestick(
         x=ts, open=bars["open"], high=bars["high"], low=bars["low"], close=bars["close"],
-        increasing={"line": {"color": BLUE, "width": 1.2}, "fillcolor": "rgba(0,0,0,0)"},
-        decreasing={"line": {"color": BLUE, "width": 1.2}, "fillcolor": BLUE},
+        increasing={"line": {"color": DEEP_BLUE, "width": 1.2}, "fillcolor": "rgba(0,0,0,0)"},
+        decreasing={"line": {"color": DEEP_BLUE, "width": 1.2}, "fillcolor": DEEP_BLUE},
         name="rise hollow, fall full", showlegend=True,
     )  # fmt: skip
 
@@ -100,7 +98,7 @@ def _levels(bars: pd.DataFrame, ts: Array) -> list[go.Scatter]:
     return [
         go.Scatter(
             x=ts[level == least], y=above[level == least], mode="markers", name=word,
-            marker={**marker, "color": ORANGE, "line": {"width": 2}}, cliponaxis=False,
+            marker={**marker, "color": RED, "line": {"width": 2}}, cliponaxis=False,
             hovertemplate=f"{word}<extra></extra>",
         )
         for least, (word, marker) in LEVELS.items()

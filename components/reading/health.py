@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from components.reading.instruments import NAMES
+from components.reading.instruments import names_in
 from components.rows import is_intraday
 from components.sessions import Calendars
 from components.warehouse import Warehouse
@@ -87,7 +87,7 @@ def freshness(
     """
     is_short = is_intraday(interval)
     last = LAST_SHORTER if is_short else LAST_DAILY
-    names = NAMES.format(table="candles_daily" if is_short else "candles")
+    names = names_in("candles_daily" if is_short else "candles")
     rows = warehouse.query(names + HELD.format(last=last), _asked(interval, as_of, limit))
     by_calendar = rows["symbol"].map(calendars.of)
     due = {
@@ -104,7 +104,7 @@ def unjudged(
 ) -> pd.DataFrame:
     """Instruments whose newest bar is undecided or stale: symbol, ts, verdict, state, lacking."""
     asked = _asked(interval, as_of, limit)
-    return warehouse.query(NAMES.format(table="verdicts") + UNJUDGED, asked)
+    return warehouse.query(names_in("verdicts") + UNJUDGED, asked)
 
 
 def aside(warehouse: Warehouse) -> pd.DataFrame:
@@ -131,7 +131,7 @@ def low(
 ) -> pd.DataFrame:
     """Bars after ``since`` with a single vote, which are recorded and not told, newest first."""
     asked = {**_asked(interval, as_of, limit), "since": since.to_pydatetime()}
-    return warehouse.query(NAMES.format(table="verdicts") + LOW, asked)
+    return warehouse.query(names_in("verdicts") + LOW, asked)
 
 
 def told(

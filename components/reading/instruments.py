@@ -1,21 +1,12 @@
 """Instruments for who looks: found by their names, and the newest bars of one."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from components.reading import loose_scans
 from components.warehouse import Warehouse
-
-# Each next name is looked up in the key's index, so that ten thousand are a tenth of a second.
-NAMES = """
-with recursive names (symbol) as (
-    (select symbol from {table} where "interval" = %(interval)s order by symbol limit 1)
-    union all
-    select (select t.symbol from {table} t
-            where t."interval" = %(interval)s and t.symbol > n.symbol order by t.symbol limit 1)
-    from names n where n.symbol is not null
-)
-"""
 
 FOUND = """
 select symbol from (
@@ -74,6 +65,32 @@ FIRST = pd.Timestamp(0, tz="UTC")
 LAST = pd.Timestamp("2200-01-01", tz="UTC")
 
 
+@dataclass(frozen=True)
+class Span:
+    """At most ``limit`` bars of [since, until) of an instrument; None is open."""
+
+    symbol: str
+    interval: str
+    limit: int
+    since: pd.Timestamp | None = None
+    until: pd.Timestamp | None = None
+
+    def asked(self) -> dict[str, Any]:
+        """The same as values of a statement."""
+        return {
+            "symbol": self.symbol,
+            "interval": self.interval,
+            "limit": self.limit,
+            "since": (self.since if self.since is not None else FIRST).to_pydatetime(),
+            "until": (self.until if self.until is not None else LAST).to_pydatetime(),
+        }
+
+
+def names_in(table: str) -> str:
+    """The head of a statement: the ``names`` of instruments in a table, of one interval."""
+    return loose_scans.names(table, "symbol", '"interval" = %(interval)s')
+
+
 def names(
     warehouse: Warehouse,
     interval: str,
@@ -90,7 +107,7 @@ def names(
     """
     table = "verdicts" if judged else "candles"
     found = warehouse.query(
-        NAMES.format(table=table) + FOUND,
+        names_in(table) + FOUND,
         {
             "interval": interval,
             "text": text,
@@ -102,36 +119,22 @@ def names(
     return [str(symbol) for symbol in found["symbol"]]
 
 
-def candles(
-    warehouse: Warehouse,
-    symbol: str,
-    interval: str,
-    limit: int,
-    since: pd.Timestamp | None = None,
-    until: pd.Timestamp | None = None,
-) -> pd.DataFrame:
-    """The newest ``limit`` candles of [since, until), the newest first, latest versions."""
-    return warehouse.query(CANDLES, _asked(symbol, interval, limit, since, until))
+def candles(warehouse: Warehouse, span: Span) -> pd.DataFrame:
+    """The newest candles of a span, the newest first, latest versions."""
+    return warehouse.query(CANDLES, span.asked())
 
 
-def verdicts(
-    warehouse: Warehouse,
-    symbol: str,
-    interval: str,
-    limit: int,
-    since: pd.Timestamp | None = None,
-    until: pd.Timestamp | None = None,
-) -> pd.DataFrame:
-    """The newest ``limit`` verdicts of [since, until), the newest first, latest versions."""
-    return warehouse.query(VERDICTS, _asked(symbol, interval, limit, since, until))
+def verdicts(warehouse: Warehouse, span: Span) -> pd.DataFrame:
+    """The newest verdicts of a span, the newest first, latest versions."""
+    return warehouse.query(VERDICTS, span.asked())
 
 
 def scores(
     warehouse: Warehouse, symbol: str, interval: str, since: pd.Timestamp, until: pd.Timestamp
 ) -> pd.DataFrame:
     """The views' scores of the bars of [since, until], the newest first; 100,000 at most."""
-    asked = _asked(symbol, interval, 100_000, since, until + pd.Timedelta(microseconds=1))
-    return warehouse.query(SCORES, asked)
+    span = Span(symbol, interval, 100_000, since, until + pd.Timedelta(microseconds=1))
+    return warehouse.query(SCORES, span.asked())
 
 
 def newest(
@@ -159,19 +162,3 @@ def glance(
         "since": since.to_pydatetime(),
     }
     return warehouse.query(GLANCE, asked)
-
-
-def _asked(
-    symbol: str,
-    interval: str,
-    limit: int,
-    since: pd.Timestamp | None,
-    until: pd.Timestamp | None,
-) -> dict[str, Any]:
-    return {
-        "symbol": symbol,
-        "interval": interval,
-        "limit": limit,
-        "since": (since if since is not None else FIRST).to_pydatetime(),
-        "until": (until if until is not None else LAST).to_pydatetime(),
-    }

@@ -1,23 +1,14 @@
 """A stream's state for who looks, and stored bars as they were first known, for a replay."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
+from components.reading import loose_scans
+from components.reading.instruments import Span
 from components.warehouse import Warehouse
 
-# Each next pair is looked up in the key's index: ten thousand are some tenths of a second.
 JUDGED = """
-with recursive pairs as (
-    (select symbol, "interval" from verdicts order by symbol, "interval" limit 1)
-    union all
-    select next.* from pairs p, lateral (
-        select v.symbol, v."interval" from verdicts v
-        where (v.symbol, v."interval") > (p.symbol, p."interval")
-        order by v.symbol, v."interval" limit 1
-    ) next
-)
 select "interval", count(*) as n
 from (select * from pairs limit 20000) p group by "interval" order by n desc, "interval"
 """
@@ -74,7 +65,8 @@ order by symbol, "interval", ts, detector, known_at limit 20 * %(limit)s
 
 def judged_intervals(warehouse: Warehouse) -> list[str]:
     """The lengths of bars of which verdicts are stored, that of most instruments first."""
-    return [str(name) for name in warehouse.query(JUDGED)["interval"]]
+    found = warehouse.query(loose_scans.pairs("verdicts", "symbol") + JUDGED)
+    return [str(name) for name in found["interval"]]
 
 
 def intervals(warehouse: Warehouse) -> pd.DataFrame:
@@ -136,20 +128,7 @@ class Stored:
     scores: pd.DataFrame
 
 
-def stored(
-    warehouse: Warehouse,
-    symbol: str,
-    interval: str,
-    since: pd.Timestamp,
-    until: pd.Timestamp,
-    limit: int,
-) -> Stored:
-    """The first ``limit`` bars of [since, until): candles, verdicts, and the views' scores."""
-    asked: dict[str, Any] = {
-        "symbol": symbol,
-        "interval": interval,
-        "since": since.to_pydatetime(),
-        "until": until.to_pydatetime(),
-        "limit": limit,
-    }
+def stored(warehouse: Warehouse, span: Span) -> Stored:
+    """The first bars of a span: candles, verdicts, and the views' scores."""
+    asked = span.asked()
     return Stored(*(warehouse.query(sql, asked) for sql in (CANDLES, VERDICTS, SCORES)))

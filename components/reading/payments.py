@@ -4,19 +4,10 @@ from typing import Any
 
 import pandas as pd
 
+from components.reading import loose_scans
 from components.warehouse import Warehouse
 
-# Each next pair, and each next name, is looked up in an index: thousands are a tenth of a second.
 DATA_SETS = """
-with recursive pairs as (
-    (select data_set, "interval" from bands order by data_set, "interval" limit 1)
-    union all
-    select next.* from pairs p, lateral (
-        select b.data_set, b."interval" from bands b
-        where (b.data_set, b."interval") > (p.data_set, p."interval")
-        order by b.data_set, b."interval" limit 1
-    ) next
-)
 select p.data_set, p."interval", newest.ts, newest.known_at from pairs p, lateral (
     select b.ts, b.known_at from bands b
     where b.data_set = p.data_set and b."interval" = p."interval" order by b.ts desc limit 1
@@ -25,15 +16,9 @@ select p.data_set, p."interval", newest.ts, newest.known_at from pairs p, latera
 
 HELD = 'select data_set, "interval" from measures limit 1'
 
+OF = 'data_set = %(data_set)s and "interval" = %(interval)s'
+
 SERIES = """
-with recursive names (series) as (
-    (select series from bands where data_set = %(data_set)s and "interval" = %(interval)s
-     order by series limit 1)
-    union all
-    select (select b.series from bands b where b.data_set = %(data_set)s
-            and b."interval" = %(interval)s and b.series > n.series order by b.series limit 1)
-    from names n where n.series is not null
-)
 select series, count(*) over () as n from names
 where series is not null and position(upper(%(text)s) in upper(series)) > 0
 order by series <> 'total', position(upper(%(text)s) in upper(series)), series limit %(limit)s
@@ -108,7 +93,7 @@ order by winkler, forecaster limit 50
 
 def data_sets(warehouse: Warehouse) -> pd.DataFrame:
     """Data sets with bands: data_set, interval, ts of the newest bin, when that was judged."""
-    return warehouse.query(DATA_SETS)
+    return warehouse.query(loose_scans.pairs("bands", "data_set") + DATA_SETS)
 
 
 def is_measured(warehouse: Warehouse) -> bool:
@@ -120,7 +105,8 @@ def series(
     warehouse: Warehouse, data_set: str, interval: str, text: str = "", limit: int = 200
 ) -> pd.DataFrame:
     """The series whose names hold a text, the sum of all first: series, n (found in all)."""
-    return warehouse.query(SERIES, {**_of(data_set, interval), "text": text, "limit": limit})
+    sql = loose_scans.names("bands", "series", OF) + SERIES
+    return warehouse.query(sql, {**_of(data_set, interval), "text": text, "limit": limit})
 
 
 def bins(

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import pandas as pd
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from components.documents import records
 from components.entrypoints.api.alerts import ONE, READ, Cursor, Limit
@@ -19,6 +19,7 @@ from components.entrypoints.api.replies import (
 from components.entrypoints.api.schemas import SHOWN_SYMBOL, SYMBOL, Page
 from components.errors import NotStored
 from components.reading import instruments as reading
+from components.reading.instruments import Span
 
 router = APIRouter(tags=["instruments"])
 
@@ -52,12 +53,7 @@ async def list_instruments(
     return page(request, records(newest), more)
 
 
-@router.get(
-    "/v1/instruments/{symbol}/candles",
-    dependencies=[require("read")],
-    responses={200: {"model": Page}, **ONE},
-)
-async def list_candles(
+async def _span(
     request: Request,
     symbol: OfPath,
     *,
@@ -66,13 +62,28 @@ async def list_candles(
     until: When = None,
     limit: Limit = 100,
     cursor: Cursor = None,
-) -> Response:
+) -> Span:
+    """The bars that a page shows, and one more: whether others lie behind them."""
+    end, place = instant_of(until, "until"), place_of(cursor)
+    if place is not None and place[1] == symbol:
+        end = place[0] if end is None else min(end, place[0])
+    of = interval or service(request).settings.interval
+    return Span(symbol, of, limit + 1, instant_of(since, "since"), end)
+
+
+OfQuery = Annotated[Span, Depends(_span)]
+
+
+@router.get(
+    "/v1/instruments/{symbol}/candles",
+    dependencies=[require("read")],
+    responses={200: {"model": Page}, **ONE},
+)
+async def list_candles(request: Request, span: OfQuery) -> Response:
     """The newest candles of [since, until), the newest first, latest versions."""
-    held, of = service(request), interval or service(request).settings.interval
-    end = _end(until, cursor, symbol)
-    rows = await held.ask(reading.candles, symbol, of, limit + 1, instant_of(since, "since"), end)
-    await _require_known(request, rows, symbol, of)
-    return page(request, *rows_of(rows, limit, "ts", symbol))
+    rows = await service(request).ask(reading.candles, span)
+    await _require_known(request, rows, span)
+    return page(request, *rows_of(rows, span.limit - 1, "ts", span.symbol))
 
 
 @router.get(
@@ -80,26 +91,16 @@ async def list_candles(
     dependencies=[require("read")],
     responses={200: {"model": Page}, **ONE},
 )
-async def list_scores(
-    request: Request,
-    symbol: OfPath,
-    *,
-    interval: Interval = None,
-    since: When = None,
-    until: When = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
-) -> Response:
+async def list_scores(request: Request, span: OfQuery) -> Response:
     """The newest verdicts of [since, until), the newest first, each with its views' scores."""
-    held, of = service(request), interval or service(request).settings.interval
-    end = _end(until, cursor, symbol)
-    rows = await held.ask(reading.verdicts, symbol, of, limit + 1, instant_of(since, "since"), end)
-    await _require_known(request, rows, symbol, of)
-    items, more = rows_of(rows, limit, "ts", symbol)
+    held = service(request)
+    rows = await held.ask(reading.verdicts, span)
+    await _require_known(request, rows, span)
+    items, more = rows_of(rows, span.limit - 1, "ts", span.symbol)
     views: dict[pd.Timestamp, list[dict[str, Any]]] = {}
     if items:
-        span = items[-1]["ts"], items[0]["ts"]
-        scores = await held.ask(reading.scores, symbol, of, *span)
+        ends = items[-1]["ts"], items[0]["ts"]
+        scores = await held.ask(reading.scores, span.symbol, span.interval, *ends)
         told = scores.drop(columns=["known_at"])
         views = {
             pd.Timestamp(str(ts)): records(own.drop(columns="ts")) for ts, own in told.groupby("ts")
@@ -108,18 +109,10 @@ async def list_scores(
     return page(request, said, more)
 
 
-def _end(until: str | None, cursor: str | None, symbol: str) -> pd.Timestamp | None:
-    """Before which bar a page ends."""
-    end, place = instant_of(until, "until"), place_of(cursor)
-    if place is None or place[1] != symbol:
-        return end
-    return place[0] if end is None else min(end, place[0])
-
-
-async def _require_known(request: Request, rows: pd.DataFrame, symbol: str, of: str) -> None:
+async def _require_known(request: Request, rows: pd.DataFrame, span: Span) -> None:
     """An instrument of which nothing is held is not there; a span without bars is empty."""
     if len(rows):
         return
     held = service(request)
-    if (await held.ask(reading.candles, symbol, of, 1)).empty:
-        raise NotStored(f"instrument with {of} bars", symbol)
+    if (await held.ask(reading.candles, Span(span.symbol, span.interval, 1))).empty:
+        raise NotStored(f"instrument with {span.interval} bars", span.symbol)

@@ -10,6 +10,7 @@ from components.entrypoints.dashboard.said_view import show_said
 from components.entrypoints.dashboard.saying import careful, escaped
 from components.plots import candles, shares
 from components.reading import alerts, instruments
+from components.reading.instruments import Span
 from components.records import Alert, Finding
 from components.words import level_word, moment, percent, probability, times
 
@@ -101,15 +102,14 @@ def drawn_bars(held: Held, symbol: str, interval: str, ts: pd.Timestamp) -> pd.D
 @st.cache_data(max_entries=200, ttl=3600, show_spinner=False)
 def _bars(_held: Held, _version: str, symbol: str, interval: str, ts: pd.Timestamp) -> pd.DataFrame:
     upto = ts + pd.Timedelta(microseconds=1)
-    before = _held.ask(instruments.candles, symbol, interval, BEFORE, None, upto)
+    before = _held.ask(instruments.candles, Span(symbol, interval, BEFORE, until=upto))
     if before.empty:
         return before
     after = ts + (ts - before["ts"].iloc[-1]) * AFTER / max(len(before) - 1, 1)
-    later = _held.ask(instruments.candles, symbol, interval, AFTER, upto, after)
+    later = _held.ask(instruments.candles, Span(symbol, interval, AFTER, upto, after))
     found = pd.concat([each for each in (later, before) if len(each)])
-    known = _held.ask(
-        instruments.verdicts, symbol, interval, BEFORE + AFTER, found["ts"].min(), after
-    )
+    span = Span(symbol, interval, BEFORE + AFTER, found["ts"].min(), after)
+    known = _held.ask(instruments.verdicts, span)
     bars = found.merge(known[["ts", "scale"]], on="ts", how="left")
     return bars.sort_values("ts", ignore_index=True)
 

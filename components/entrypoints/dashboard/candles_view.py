@@ -9,6 +9,7 @@ from components.entrypoints.dashboard.held import Held
 from components.entrypoints.dashboard.saying import careful, escaped
 from components.plots import candles
 from components.reading import instruments
+from components.reading.instruments import Span
 from components.words import counted, moment
 
 # So many instruments at once, and so many candles in a picture: more are no longer told apart.
@@ -64,7 +65,7 @@ def _candles(
     until: pd.Timestamp,
     limit: int,
 ) -> pd.DataFrame:
-    rows = _held.ask(instruments.candles, symbol, interval, limit, since, until)
+    rows = _held.ask(instruments.candles, Span(symbol, interval, limit, since, until))
     rows.insert(0, "symbol", symbol)
     return rows
 

@@ -7,6 +7,7 @@ from components.entrypoints.dashboard.held import Held
 from components.entrypoints.dashboard.saying import careful, escaped
 from components.plots import heat_map
 from components.reading import health, instruments
+from components.reading.instruments import Span
 from components.words import is_daily
 
 # So many instruments are drawn at once, and so many of their last bars.
@@ -88,4 +89,4 @@ def _glance(
 def _year(_held: Held, _version: str, symbol: str, interval: str, year: int) -> pd.DataFrame:
     since = pd.Timestamp(year=year, month=1, day=1, tz="UTC")
     until = pd.Timestamp(year=year + 1, month=1, day=1, tz="UTC")
-    return _held.ask(instruments.verdicts, symbol, interval, 400, since, until)
+    return _held.ask(instruments.verdicts, Span(symbol, interval, 400, since, until))

@@ -11,6 +11,7 @@ from components.entrypoints.dashboard.replay_choice import Choice
 from components.entrypoints.dashboard.saying import careful
 from components.entrypoints.dashboard.tapes import Reel, Tape, tape_of
 from components.reading import live
+from components.reading.instruments import Span
 
 # Candles a second.
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -124,7 +125,6 @@ def _tape(
     choice: Choice,
     symbol: str,
 ) -> Tape:
-    stored = _held.ask(
-        live.stored, symbol, choice.interval, choice.since, choice.until, replay_choice.MOST_BARS
-    )
-    return tape_of(symbol, choice.interval, stored)
+    most = replay_choice.MOST_BARS
+    span = Span(symbol, choice.interval, most, choice.since, choice.until)
+    return tape_of(symbol, choice.interval, _held.ask(live.stored, span))
