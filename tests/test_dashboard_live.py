@@ -43,8 +43,7 @@ HOSTILE = "<img src=x onerror=alert(1)> **[x](javascript:1)**"
 # What of the picture has been drawn: the candles' opens and closes, the lamps' opens, the words.
 DRAWN = """() => {
     const p = document.querySelector('.js-plotly-plot');
-    const last = p.calcdata.map(d => d.filter(c => c.x !== undefined || c.pos !== undefined));
-    return {
+    return p?._fullLayout?.yaxis && {
         candles: p.data[0].x.length, first: p.data[0].x[0], last: p.data[0].x.at(-1),
         lamps: p.data.slice(4).flatMap(t => Array.from(t.x)),
         words: Array.from(p.querySelectorAll('.y2tick text')).map(t => t.textContent),
@@ -162,6 +161,11 @@ def press(page, name):
     settle(page)
 
 
+def drawn_on(page):
+    """What the picture holds; while it plays, each new one takes the old one out of the page."""
+    return page.wait_for_function(DRAWN).json_value()
+
+
 def fast(page):
     """Choose a thousand candles a second."""
     page.get_by_role("combobox", name="Candles a second").click()
@@ -234,7 +238,7 @@ def test_a_step_shows_one_candle_more_and_nothing_of_what_comes(town, chromium):
     assert f"Candle 1 of {len(held):,}" in words(page)
     for n in (2, 3, 4):
         press(page, "Step")
-        drawn = page.evaluate(DRAWN)
+        drawn = drawn_on(page)
         assert drawn["candles"] == n
         last = held["ts"].iloc[n - 1].tz_localize(None)
         assert pd.Timestamp(drawn["last"]) == last
@@ -248,9 +252,9 @@ def test_a_step_shows_one_candle_more_and_nothing_of_what_comes(town, chromium):
     assert drawn["top"] < highest * 1.01
     assert f"close {held['close'].iloc[3]:.2f}"[:9] in words(page)
     press(page, "Step back")
-    assert page.evaluate(DRAWN)["candles"] == 3
+    assert drawn_on(page)["candles"] == 3
     press(page, "To the start")
-    assert page.evaluate(DRAWN)["candles"] == 1
+    assert drawn_on(page)["candles"] == 1
 
 
 def test_lamps_that_were_not_stored_are_said_to_be_so(town, chromium):
@@ -261,7 +265,7 @@ def test_lamps_that_were_not_stored_are_said_to_be_so(town, chromium):
     page.get_by_role("button", name="Play again").wait_for()
     settle(page)
     assert "Single scores of this bar were not stored" in words(page)
-    said = page.evaluate(DRAWN)["words"]
+    said = drawn_on(page)["words"]
     assert len(said) >= 5
     assert all(text.endswith(("not stored", "abstains")) for text in said)
 
@@ -299,12 +303,12 @@ def test_a_replay_plays_pauses_and_goes_on(town, chromium):
     page.get_by_role("button", name="Play", exact=True).click()
     until(page, lambda: page.evaluate("window.seen.length") >= 4)
     press(page, "Pause")
-    stopped = page.evaluate(DRAWN)["candles"]
+    stopped = drawn_on(page)["candles"]
     page.wait_for_timeout(1500)
-    assert page.evaluate(DRAWN)["candles"] == stopped
+    assert drawn_on(page)["candles"] == stopped
     page.get_by_role("button", name="Play", exact=True).click()
-    until(page, lambda: page.evaluate(DRAWN)["candles"] > stopped)
-    assert page.evaluate(DRAWN)["candles"] < stopped + 60
+    until(page, lambda: drawn_on(page)["candles"] > stopped)
+    assert drawn_on(page)["candles"] < stopped + 60
     press(page, "Pause")
 
 
@@ -345,7 +349,7 @@ def test_days_are_played_with_the_votes_that_were_stored(town, chromium):
         "and ts = (select max(ts) from verdicts where symbol = 'AAA')"
     )
     assert stored["votes"].sum() >= 2
-    said = set(page.evaluate(DRAWN)["words"])
+    said = set(drawn_on(page)["words"])
     named = {True: "◆ votes", False: "○ quiet"}
     rows = zip(stored["detector"], stored["votes"], strict=True)
     assert {f"{name} {named[bool(votes)]}" for name, votes in rows} <= said
