@@ -321,6 +321,7 @@ def test_replays_do_not_fill_the_memory(town, chromium):
         page.get_by_role("button", name=re.compile("^Play")).click()
         page.get_by_role("button", name="Pause").wait_for()
         page.get_by_role("button", name="Play again").wait_for()
+        settle(page)
         sizes.append(resident_mb(town.board.process.pid))
     assert sizes[-1] - sizes[1] < 25, sizes
 
