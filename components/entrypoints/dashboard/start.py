@@ -22,6 +22,9 @@ OPTIONS = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
     "global.developmentMode": "false",
+    # A message is sent whole, never as "the one that you have": while a picture is asked for many
+    # times a second, the browser may have thrown it away by then, and its page is dead.
+    "global.minCachedMessageSize": "1e15",
     # No other site may use a visitor's session; nobody fills the memory with files.
     "server.enableXsrfProtection": "true",
     "server.enableCORS": "true",
