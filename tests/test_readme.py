@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 import requests
 
-from components.entrypoints.cli import alerts, app
+from components.entrypoints.cli import app
+from components.entrypoints.commands.alerts import alerts
 from components.settings import Settings
 from tests.proxies import free_port
 from tests.yahoo_stand_in import YahooStandIn, chart, rows

@@ -1,4 +1,4 @@
-"""What ``backtest`` does with its arguments; the command itself stands in ``cli.py``."""
+"""What ``backtest`` does with its arguments; the command itself stands in ``commands``."""
 
 import json
 import re

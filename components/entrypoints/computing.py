@@ -1,4 +1,4 @@
-"""What ``features`` does with its arguments; the command itself stands in ``cli.py``."""
+"""What ``features`` does with its arguments; the command itself stands in ``commands``."""
 
 import json
 

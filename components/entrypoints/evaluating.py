@@ -1,4 +1,4 @@
-"""What ``evaluate`` does with its arguments; the command itself stands in ``cli.py``."""
+"""What ``evaluate`` does with its arguments; the command itself stands in ``commands``."""
 
 import json
 from pathlib import Path

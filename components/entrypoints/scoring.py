@@ -1,4 +1,4 @@
-"""What ``models score`` does with its arguments; the command itself stands in ``cli.py``."""
+"""What ``models score`` does with its arguments; the command itself stands in ``commands``."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What ``train`` and ``models`` do with their arguments; the commands stand in ``cli.py``."""
+"""What ``train`` and ``models`` do with their arguments; the commands stand in ``commands``."""
 
 import json
 import math
