@@ -90,6 +90,7 @@ bench: .venv/.dev  ## The benchmarks; each prints ratios
 	@$(BIN)/python -m benchmarks.training
 	@$(BIN)/python -m benchmarks.bands
 	@$(BIN)/python -m benchmarks.api
+	@$(BIN)/python -m benchmarks.dashboard
 	@$(BIN)/python -m benchmarks.start_up
 
 lock: .venv/.dev  ## Resolve the pinned versions anew

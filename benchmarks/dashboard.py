@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
@@ -29,8 +30,13 @@ WANTED_S = 3.0
 # What stands last on a page: its first picture, or the control or the words of a page without.
 PICTURE = ".js-plotly-plot .main-svg"
 SAID = "[data-testid=stAlert], [data-testid=stMetric], [data-testid=stSelectbox]"
+
+# An empty picture may go before.
+STANDS = """last => [...document.querySelectorAll(last)].some(
+    part => part.getBoundingClientRect().height > 20)"""
+
 PAGES = {
-    "today": PICTURE,
+    "": PICTURE,
     "data": PICTURE,
     "training": SAID,
     "evaluation": SAID,
@@ -56,7 +62,7 @@ def seen(opened, url: str, last: str) -> tuple[float, float]:
     page.goto(url)
     page.wait_for_selector("h1")
     heading = time.perf_counter() - began
-    page.wait_for_selector(last)
+    page.wait_for_function(STANDS, arg=last)
     whole = time.perf_counter() - began
     window.close()
     return heading, whole
@@ -103,7 +109,7 @@ def main() -> None:
     parser.add_argument("--years", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, browser() as opened:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o711)
         files = folder / "files"
@@ -113,17 +119,18 @@ def main() -> None:
             frame.to_csv(path, index=False)
             os.utime(path, (AS_OF.timestamp(),) * 2)
         url = open_embedded(folder / "var")
+        stack.callback(close_embedded, folder / "var")
+        opened = stack.enter_context(browser())
         own = {"source": "files", "files_root": files, "state_dir": folder / "var"}
         own |= {"warehouse_url": url, "history_years": options.years}
         daily(Settings(_env_file=None, **own), AS_OF)
         bare = of_bare(opened, folder, options.rounds)
         with dashboard(folder, own) as board:
-            first = seen(opened, f"{board.url}/today", PICTURE)
+            first = seen(opened, f"{board.url}/", PICTURE)
             print(line("today, first ever", [first], bare))
             for page, last in PAGES.items():
                 times = [seen(opened, f"{board.url}/{page}", last) for _ in range(options.rounds)]
-                print(line(page, times, bare))
-        close_embedded(folder / "var")
+                print(line(page or "today", times, bare))
 
 
 if __name__ == "__main__":

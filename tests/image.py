@@ -175,7 +175,8 @@ class Image:
         environment = self.environment | more
         inside = [
             *(f"--reuid={uid}", f"--regid={gid or uid}"),
-            *("env", "-i", "-C", self.config["WorkingDir"]),
+            # Whoever was started in the background ignores SIGINT; a container's process does not.
+            *("env", "--default-signal=INT", "-i", "-C", self.config["WorkingDir"]),
             *(f"{name}={value}" for name, value in environment.items()),
             *(entrypoint if entrypoint is not None else self.config["Entrypoint"]),
             *arguments,

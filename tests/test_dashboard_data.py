@@ -76,7 +76,8 @@ def fits(page):
 
 
 def taken(page, name):
-    """The bytes that a button gives."""
+    """The bytes that a button gives, once the page stands: a file made before is let go of then."""
+    settle(page)
     with page.expect_download() as waited:
         page.get_by_role("button", name=name, exact=True).click()
     return waited.value.path().read_bytes()
