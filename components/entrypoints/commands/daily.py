@@ -4,29 +4,29 @@ from typing import Annotated
 
 import typer
 
-from components.entrypoints.commands.opened import instant_of, parts_of, past, settings_of
+from components.entrypoints.commands.opened import instant_of, parts_of, past, settings_of, span_of
 from components.entrypoints.commands.options import (
+    AsOfOption,
+    DryRunOption,
     EngineOption,
+    FirstDayOption,
     IntervalOption,
     JsonOption,
+    KnownAtOption,
     SourceOption,
     SymbolsOption,
+    UntilOption,
 )
 from components.entrypoints.commands.terminal import finished, progress
-from components.errors import SettingsError
 
 
 def run(
     context: typer.Context,
-    as_of: Annotated[
-        str | None, typer.Option(help="Judge what had closed by this instant, UTC. Default: now.")
-    ] = None,
+    as_of: AsOfOption = None,
     source: SourceOption = None,
     symbols: SymbolsOption = None,
     interval: IntervalOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell nobody; print what would be told.")
-    ] = False,
+    dry_run: DryRunOption = False,
 ) -> int:
     """Run the daily pipeline once. Repeating it is safe: an alert is told once.
 
@@ -35,14 +35,14 @@ def run(
     from components.steps.runner import Runner
 
     settings = settings_of(source=source, symbols=symbols, interval=interval)
-    instant = past(instant_of(as_of, "--as-of"), "--as-of")
+    instant = past(as_of, "--as-of")
     summary = context.obj(settings, instant, Runner(progress), dry=dry_run)
     return finished(summary)
 
 
 def backfill(
-    since: Annotated[str, typer.Option(help="First day wanted.")],
-    until: Annotated[str | None, typer.Option(help="Day after the last. Default: now.")] = None,
+    since: FirstDayOption,
+    until: UntilOption = None,
     source: SourceOption = None,
     symbols: SymbolsOption = None,
     interval: IntervalOption = None,
@@ -58,9 +58,7 @@ def backfill(
 
     settings = settings_of(source=source, symbols=symbols, interval=interval)
     spread = spark_batch.Fill(settings) if spark_batch.checked(engine, settings) else None
-    span = instant_of(since, "--since"), instant_of(until, "--until")
-    if span[0] >= span[1]:
-        raise SettingsError(f"--since {since} is not before --until {until or 'now'}.")
+    span = span_of(since, until, instant_of(since, "--since"))
     with parts_of(settings, fresh_instant(), "backfill") as parts:
         return finished(fill(parts, *span, spread))
 
@@ -79,11 +77,9 @@ def replay(source: SourceOption = None, interval: IntervalOption = None) -> int:
 
 def features(
     *,
-    since: Annotated[str, typer.Option(help="First day wanted.")],
-    until: Annotated[str | None, typer.Option(help="Day after the last. Default: now.")] = None,
-    as_of: Annotated[
-        str | None, typer.Option(help="With what was known at this instant, UTC. Default: now.")
-    ] = None,
+    since: FirstDayOption,
+    until: UntilOption = None,
+    as_of: KnownAtOption = None,
     source: SourceOption = None,
     symbols: Annotated[
         str | None, typer.Option(help="Of the instruments held these alone, comma-separated.")
@@ -99,10 +95,8 @@ def features(
     from components.entrypoints import computing
 
     settings = settings_of(source=source, interval=interval)
-    instant = past(instant_of(as_of, "--as-of"), "--as-of")
-    span = past(instant_of(since, "--since"), "--since"), instant_of(until, "--until")
-    if span[0] >= span[1]:
-        raise SettingsError(f"--since {since} is not before --until {until or 'now'}.")
+    instant = past(as_of, "--as-of")
+    span = span_of(since, until, past(since, "--since"))
     with parts_of(settings, instant, "features") as parts:
         summary = computing.computed(parts, span, symbols)
         if as_json:

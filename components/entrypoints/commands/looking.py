@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
-from components.entrypoints.commands.opened import instant_of, opened_warehouse, past, settings_of
+from components.entrypoints.commands.opened import (
+    first_day,
+    instant_of,
+    opened_warehouse,
+    past,
+    settings_of,
+)
 from components.entrypoints.commands.options import (
     IntervalOption,
     JsonOption,
@@ -76,8 +82,8 @@ def status(  # noqa: PLR0913 - each option of a command is an argument
     if quality:
         from components.wiring import open_parts
 
-        instant = past(instant_of(as_of, "--as-of"), "--as-of")
-        start = None if since is None else past(instant_of(since, "--since"), "--since")
+        instant = past(as_of, "--as-of")
+        start = first_day(since)
         with open_parts(settings_of(**chosen), instant, command="status", reads_only=True) as parts:
             typer.echo(views.quality(parts, start, out, is_json=as_json))
         return 0

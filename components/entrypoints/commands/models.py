@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from components.entrypoints.commands.opened import instant_of, past, reading_parts, settings_of
+from components.entrypoints.commands.opened import first_day, past, reading_parts, settings_of
 from components.entrypoints.commands.options import (
     IntervalOption,
     JsonOption,
+    KnownAtOption,
+    LaterThanOption,
     Rounds,
     SharedSeed,
     SymbolsOption,
@@ -36,7 +38,7 @@ NO_DETECTORS = ("parameters", "forecasters")
 def train(  # noqa: PLR0913 - each option of a command is an argument
     detector: DetectorArgument = "gmm",
     *,
-    since: Annotated[str | None, typer.Option(help="Leave out candles before this day.")] = None,
+    since: LaterThanOption = None,
     share: Annotated[
         float, typer.Option(min=0.1, max=0.95, help="Of all bars, before the cut in time.")
     ] = 0.7,
@@ -113,7 +115,7 @@ def _wanted(
     from components.steps.evaluate import Chosen
     from components.steps.train import Wanted
 
-    start = None if since is None else past(instant_of(since, "--since"), "--since")
+    start = first_day(since)
     return Wanted(Chosen(settings.symbols, start, seed=seed), share, rounds)
 
 
@@ -186,9 +188,7 @@ def rollback(interval: IntervalOption = None) -> int:
 @models.command()
 def score(
     version: Annotated[str, typer.Argument(help="A version or alias.")] = "champion",
-    as_of: Annotated[
-        str | None, typer.Option(help="With what was known at this instant, UTC. Default: now.")
-    ] = None,
+    as_of: KnownAtOption = None,
     symbols: SymbolsOption = None,
     interval: IntervalOption = None,
     as_json: JsonOption = False,
@@ -201,7 +201,7 @@ def score(
     from components.entrypoints import scoring
 
     settings = settings_of(symbols=symbols, interval=interval)
-    instant = past(instant_of(as_of, "--as-of"), "--as-of")
+    instant = past(as_of, "--as-of")
     found = scoring.scored(settings, version, instant, is_now=as_of is None)
     for failure in found.failures:
         typer.echo(f"failed: {failure.symbol}: {failure.message}", err=True)

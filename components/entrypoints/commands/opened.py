@@ -65,10 +65,38 @@ def instant_of(text: str | None, option: str) -> "pd.Timestamp":
     return utc.floor("s")
 
 
-def past(instant: "pd.Timestamp", option: str) -> "pd.Timestamp":
-    """Refuse the future, of which nothing is known, and times before 1970."""
+def past(text: str | None, option: str) -> "pd.Timestamp":
+    """What an option says, where it is neither to come nor before 1970: of that nothing is known.
+
+    Raises
+    ------
+    SettingsError
+        It is no date, or such a one.
+    """
+    instant = instant_of(text, option)
     if instant > instant_of(None, "now"):
         raise SettingsError(f"{option} {instant:%Y-%m-%d %H:%M} UTC is still to come.")
     if instant.year < 1970:
         raise SettingsError(f"{option} {instant.date()} is before 1970, where history begins here.")
     return instant
+
+
+def first_day(since: str | None) -> "pd.Timestamp | None":
+    """What ``--since`` says; None is from the first bar."""
+    return None if since is None else past(since, "--since")
+
+
+def span_of(
+    since: str, until: str | None, start: "pd.Timestamp"
+) -> "tuple[pd.Timestamp, pd.Timestamp]":
+    """From ``start``, which ``--since`` says, to what ``--until`` says.
+
+    Raises
+    ------
+    SettingsError
+        It ends before it begins.
+    """
+    end = instant_of(until, "--until")
+    if start >= end:
+        raise SettingsError(f"--since {since} is not before --until {until or 'now'}.")
+    return start, end

@@ -9,7 +9,21 @@ SourceOption = Annotated[
 ]
 SymbolsOption = Annotated[str | None, typer.Option(help="Instruments, comma-separated.")]
 IntervalOption = Annotated[str | None, typer.Option(help="Length of a bar.")]
-
+AsOfOption = Annotated[
+    str | None, typer.Option(help="Judge what had closed by this instant, UTC. Default: now.")
+]
+KnownAtOption = Annotated[
+    str | None, typer.Option(help="With what was known at this instant, UTC. Default: now.")
+]
+FirstDayOption = Annotated[str, typer.Option(help="First day wanted.")]
+LaterThanOption = Annotated[str | None, typer.Option(help="Leave out candles before this day.")]
+UntilOption = Annotated[str | None, typer.Option(help="Day after the last. Default: now.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Tell nobody; print what would be told.")
+]
+AddressOption = Annotated[
+    str | None, typer.Option(help="Where it listens. Default: this machine alone.")
+]
 EngineOption = Annotated[
     str, typer.Option(help="python, or spark: instruments spread over a cluster.")
 ]

@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 
 from components.entrypoints.commands.opened import instant_of, settings_of
-from components.entrypoints.commands.options import IntervalOption, SourceOption, SymbolsOption
+from components.entrypoints.commands.options import (
+    AddressOption,
+    IntervalOption,
+    SourceOption,
+    SymbolsOption,
+)
 from components.entrypoints.commands.terminal import progress
 
 
@@ -56,9 +61,7 @@ def stream(  # noqa: PLR0913 - each option of a command is an argument
 
 
 def serve(
-    address: Annotated[
-        str | None, typer.Option(help="Where it listens. Default: this machine alone.")
-    ] = None,
+    address: AddressOption = None,
     port: Annotated[int | None, typer.Option(help="The port. Default: 8000.")] = None,
     is_open: Annotated[
         bool, typer.Option("--open", help="On loopback alone: answer without keys.")
@@ -75,9 +78,7 @@ def serve(
 
 
 def dashboard(
-    address: Annotated[
-        str | None, typer.Option(help="Where it listens. Default: this machine alone.")
-    ] = None,
+    address: AddressOption = None,
     port: Annotated[int | None, typer.Option(help="The port. Default: 8501.")] = None,
     role: Annotated[
         str | None, typer.Option(help="Without a login: read, or write, which may acknowledge.")

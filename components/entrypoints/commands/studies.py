@@ -5,13 +5,23 @@ from typing import Annotated
 
 import typer
 
-from components.entrypoints.commands.opened import instant_of, past, reading_parts, settings_of
+from components.entrypoints.commands.opened import (
+    first_day,
+    instant_of,
+    past,
+    reading_parts,
+    settings_of,
+)
 from components.entrypoints.commands.options import (
+    AsOfOption,
+    DryRunOption,
     EngineOption,
     IntervalOption,
     JsonOption,
+    LaterThanOption,
     SourceOption,
     SymbolsOption,
+    UntilOption,
 )
 from components.entrypoints.commands.terminal import finished, progress, show_tables
 from components.errors import SettingsError
@@ -20,7 +30,7 @@ from components.errors import SettingsError
 def backtest(  # noqa: PLR0913 - each option of a command is an argument
     *,
     since: Annotated[str | None, typer.Option(help="First day replayed.")] = None,
-    until: Annotated[str | None, typer.Option(help="Day after the last. Default: now.")] = None,
+    until: UntilOption = None,
     alerts_per_year: Annotated[
         float | None, typer.Option(help="Another budget, shown beside the one in force.")
     ] = None,
@@ -86,7 +96,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
         str | None, typer.Option(help="Other detectors to try, comma-separated.")
     ] = None,
     symbols: SymbolsOption = None,
-    since: Annotated[str | None, typer.Option(help="Leave out candles before this day.")] = None,
+    since: LaterThanOption = None,
     events: Annotated[
         Path | None, typer.Option(help="Dated events: a CSV file of symbol, date, what.")
     ] = None,
@@ -117,7 +127,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
         # Where nothing is judged no trained model is wanted.
         judge = {"model": "none"}
     settings = settings_of(source=source, symbols=symbols, interval=interval, **judge)
-    start = None if since is None else past(instant_of(since, "--since"), "--since")
+    start = first_day(since)
     chosen = Chosen(settings.symbols, start, subset, seed, rounds)
     with reading_parts(settings, "profile" if profile else "evaluate") as parts:
         if profile:
@@ -131,15 +141,11 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
 
 def forecast(  # noqa: PLR0913 - each option of a command is an argument
     *,
-    as_of: Annotated[
-        str | None, typer.Option(help="Judge what had closed by this instant, UTC. Default: now.")
-    ] = None,
+    as_of: AsOfOption = None,
     source: Annotated[str | None, typer.Option(help="athena, sql or files.")] = None,
     symbols: Annotated[str | None, typer.Option(help="Data sets, comma-separated.")] = None,
     interval: Annotated[str | None, typer.Option(help="Length of a bin: 2h.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell nobody; print what would be told.")
-    ] = False,
+    dry_run: DryRunOption = False,
     csv: Annotated[
         Path | None, typer.Option(help="Instead: write the stored bands to this file.")
     ] = None,
@@ -166,9 +172,9 @@ def forecast(  # noqa: PLR0913 - each option of a command is an argument
         else:
             typer.echo(said)
         return 0
-    instant = past(instant_of(as_of, "--as-of"), "--as-of")
+    instant = past(as_of, "--as-of")
     if csv is not None:
-        first = None if since is None else past(instant_of(since, "--since"), "--since")
+        first = first_day(since)
         typer.echo(forecasting.exported(settings, instant, first, csv))
         return 0
     if since is not None:
