@@ -46,12 +46,13 @@ def stream(  # noqa: PLR0913 - each option of a command is an argument
     from components.entrypoints import stream_command
 
     settings = stream_command.stream_settings(source=source, symbols=symbols, interval=interval)
-    span = [None if day is None else instant_of(day, "--since") for day in (since, until)]
+    start = None if since is None else instant_of(since, "--since")
+    end = None if until is None else instant_of(until, "--until")
     wanted = stream_command.wanted_of(
         settings,
         feed,
-        since=span[0],
-        until=span[1],
+        since=start,
+        until=end,
         speed=speed,
         is_kept=keep,
         part=part,
