@@ -140,10 +140,11 @@ def chromium():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Turn a skip without a good reason into a failure."""
+    """Turn a skip, or a failure that is called expected, without a good reason into a failure."""
     report = yield
-    if report.skipped and not hasattr(report, "wasxfail"):
-        reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
+    if report.skipped:
+        told = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        reason = str(getattr(report, "wasxfail", told))
         if not any(text in reason for text in LACKING):
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid} was skipped: {reason}"

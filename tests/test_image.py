@@ -350,13 +350,13 @@ def test_the_health_check_tells_whether_a_run_can_go_on(image, tmp_path):
 
 def test_a_container_that_is_told_to_stop_stops(image, tmp_path):
     """Python as the first process would not hear SIGTERM, and be killed after ten seconds."""
-    sleeps = ["python", "-c", "import time; print('up', flush=True); time.sleep(600)"]
+    sleeps = ["python", "-c", "import time; print('up', flush=True); time.sleep(60)"]
     process = image.start(tmp_path, entrypoint=sleeps)
     try:
         assert process.stdout.readline() == "up\n"
         first = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
         os.kill(int(first), signal.Signals[image.config["StopSignal"]])
-        process.communicate(timeout=120)
+        process.communicate(timeout=10)
     finally:
         process.kill()
         process.communicate()
