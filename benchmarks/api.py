@@ -14,7 +14,6 @@ judged, beside the judgement alone in this process.
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,17 +27,14 @@ import pandas as pd
 import pyarrow as pa
 import requests
 
-from components.embedded import close_embedded, open_embedded
+from benchmarks.made_market import LAST, histories, judged_market
 from components.ensemble import Ensemble
 from components.entrypoints.api.bodies import ARROW
 from components.panels import pack
-from components.settings import ENSEMBLE, Settings
-from main import daily
+from components.settings import ENSEMBLE
+from tests.browser import environment
 
 ROOT = Path(__file__).parents[1]
-LAST = pd.Timestamp("2024-03-12", tz="UTC")
-AS_OF = pd.Timestamp("2024-03-13 12:00", tz="UTC")
-
 WANTED = {"cached": (600, 0.060), "uncached": (150, 0.150)}
 
 # Connections at a rate: more than wait for an answer at a time, so that no question waits for one.
@@ -68,27 +64,6 @@ class Measured:
             f"{self.name:<17} {self.per_second:7.0f}/s  p50 {p50:6.1f} ms  p99 {p99:6.1f} ms  "
             f"errors {self.errors}  memory {self.grown:+.1f} MB  ratio {self.per_second / base:.2f}"
         )
-
-
-def histories(n_symbols: int, n_bars: int) -> dict[str, pd.DataFrame]:
-    """Coins of a random market, as files have them."""
-    random = np.random.default_rng(0)
-    days = pd.date_range(end=LAST, periods=n_bars, freq="D")
-    found = {}
-    for i in range(n_symbols):
-        close = 100 * np.exp(np.cumsum(0.02 * random.standard_t(5, n_bars)))
-        opened = np.r_[100.0, close[:-1]]
-        found[f"C{i:03d}-USD"] = pd.DataFrame(
-            {
-                "Date": days.strftime("%Y-%m-%d"),
-                "Open": opened.round(4),
-                "High": (np.maximum(opened, close) * 1.005).round(4),
-                "Low": (np.minimum(opened, close) * 0.995).round(4),
-                "Close": close.round(4),
-                "Volume": random.integers(1_000, 9_000, n_bars),
-            }
-        )
-    return found
 
 
 def rss(pid: int) -> float:
@@ -218,30 +193,18 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     options = parser.parse_args()
     files = histories(options.symbols, 1000)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        (folder / "files").mkdir()
-        for symbol, frame in files.items():
-            path = folder / "files" / f"{symbol}.csv"
-            frame.to_csv(path, index=False)
-            os.utime(path, (AS_OF.timestamp(),) * 2)
-        url = open_embedded(folder / "var")
-        own = {"source": "files", "files_root": folder / "files", "state_dir": folder / "var"}
-        daily(Settings(_env_file=None, warehouse_url=url, history_years=4, **own), AS_OF)
-        ask_all(folder, url, files, options)
-        close_embedded(folder / "var")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        judged_market(Path(name), files, years=4) as own,
+    ):
+        ask_all(Path(name), own, files, options)
 
 
-def ask_all(folder: Path, url: str, files: dict[str, pd.DataFrame], options) -> None:
+def ask_all(folder: Path, own: dict, files: dict[str, pd.DataFrame], options) -> None:
     """The figures."""
-    said = {
-        "SOURCE": "files", "FILES_ROOT": folder / "files", "STATE_DIR": folder / "var",
-        "WAREHOUSE_URL": url, "HISTORY_YEARS": 4, "API_REQUESTS_PER_MINUTE": 10_000_000,
-    }  # fmt: skip
-    environment = {**os.environ, **{f"TREMOR_{k}": str(v) for k, v in said.items()}}
+    said = environment({**own, "api_requests_per_minute": 10_000_000})
     line = [sys.executable, str(ROOT / "main.py"), "serve", "--open", "--port", "0"]
-    server = subprocess.Popen(line, env=environment, cwd=folder, stdout=subprocess.PIPE)
+    server = subprocess.Popen(line, env=said, cwd=folder, stdout=subprocess.PIPE)
     try:
         port = int(server.stdout.readline().decode().split(":")[2].split("/")[0])
         closes = {symbol: float(frame["Close"].iloc[-1]) for symbol, frame in files.items()}

@@ -9,31 +9,20 @@ worst, and the ratio to a bare Streamlit page with one heading and one picture o
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from benchmarks.api import AS_OF, histories
-from components.embedded import close_embedded, open_embedded
-from components.settings import Settings
-from main import daily
-from tests.browser import browser, dashboard
-from tests.proxies import free_port
+from benchmarks.made_market import histories, judged_market
+from tests.browser import browser, dashboard, streamlit
 
 WANTED_S = 3.0
 
 # What stands last on a page: its first picture, or the control or the words of a page without.
 PICTURE = ".js-plotly-plot .main-svg"
 SAID = "[data-testid=stAlert], [data-testid=stMetric], [data-testid=stSelectbox]"
-
-# An empty picture may go before.
-STANDS = """last => [...document.querySelectorAll(last)].some(
-    part => part.getBoundingClientRect().height > 20)"""
 
 PAGES = {
     "": PICTURE,
@@ -62,7 +51,7 @@ def seen(opened, url: str, last: str) -> tuple[float, float]:
     page.goto(url)
     page.wait_for_selector("h1")
     heading = time.perf_counter() - began
-    page.wait_for_function(STANDS, arg=last)
+    page.wait_for_selector(last)
     whole = time.perf_counter() - began
     window.close()
     return heading, whole
@@ -79,27 +68,14 @@ def line(name: str, times: list[tuple[float, float]], bare: float) -> str:
     )
 
 
-def of_bare(opened, folder: Path, rounds: int) -> float:
-    """The median seconds until a bare page's picture stands."""
-    script, port = folder / "bare.py", free_port()
+def bare_page(opened, folder: Path, rounds: int) -> list[tuple[float, float]]:
+    """The times of a page of Streamlit's with a heading and a picture, beyond its first visitor."""
+    script = folder / "bare.py"
     script.write_text(BARE)
-    options = ["--server.headless=true", f"--server.port={port}", "--server.address=127.0.0.1"]
-    options += ["--browser.gatherUsageStats=false", "--server.fileWatcherType=none"]
-    with (folder / "bare.log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", str(script), *options],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        time.sleep(5)
-        url = f"http://127.0.0.1:{port}"
-        times = [seen(opened, url, PICTURE) for _ in range(rounds + 1)][1:]
-        print(line("a bare page", times, median(t for _, t in times)))
-        return median(whole for _, whole in times)
-    finally:
-        server.terminate()
-        server.wait(30)
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
+    command += ["--server.address=127.0.0.1", "--browser.gatherUsageStats=false"]
+    with streamlit(folder / "bare.log", command, "--server.port") as board:
+        return [seen(opened, board.url, PICTURE) for _ in range(rounds + 1)][1:]
 
 
 def main() -> None:
@@ -109,23 +85,16 @@ def main() -> None:
     parser.add_argument("--years", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
-        folder.chmod(0o711)
-        files = folder / "files"
-        files.mkdir()
-        for symbol, frame in histories(options.symbols, 365 * options.years).items():
-            path = files / f"{symbol}.csv"
-            frame.to_csv(path, index=False)
-            os.utime(path, (AS_OF.timestamp(),) * 2)
-        url = open_embedded(folder / "var")
-        stack.callback(close_embedded, folder / "var")
-        opened = stack.enter_context(browser())
-        own = {"source": "files", "files_root": files, "state_dir": folder / "var"}
-        own |= {"warehouse_url": url, "history_years": options.years}
-        daily(Settings(_env_file=None, **own), AS_OF)
-        bare = of_bare(opened, folder, options.rounds)
-        with dashboard(folder, own) as board:
+    files = histories(options.symbols, 365 * options.years)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        browser() as opened,
+        judged_market(Path(name), files, options.years) as own,
+    ):
+        times = bare_page(opened, Path(name), options.rounds)
+        bare = median(whole for _, whole in times)
+        print(line("a bare page", times, bare))
+        with dashboard(name, own) as board:
             first = seen(opened, f"{board.url}/", PICTURE)
             print(line("today, first ever", [first], bare))
             for page, last in PAGES.items():

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pandas as pd
 import requests
 
 from tests.browser import environment
-from tests.terminal import ROOT, run_sql
+from tests.terminal import ROOT, run_sql, stop
 from tests.worlds import LAST, SYMBOLS, World, history
 
 WAIT_S = 120
@@ -94,12 +93,7 @@ def serving(world, *arguments, key="", **more):
         api.get("/v1/health")
         yield api
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
         process.stdout.close()
 
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.proxies import free_port
-from tests.terminal import ROOT
+from tests.terminal import ROOT, stop
 
 CHROMIUM = shutil.which("chromium")
 
@@ -56,23 +55,26 @@ def environment(settings):
 @contextlib.contextmanager
 def dashboard(folder, settings, *arguments):
     """Run ``python main.py dashboard`` in a folder until the end, and stop it."""
-    port, log = free_port(), Path(folder) / "dashboard.log"
-    command = [sys.executable, str(ROOT / "main.py"), "dashboard", "--port", str(port), *arguments]
+    command = [sys.executable, str(ROOT / "main.py"), "dashboard", *arguments]
+    log = Path(folder) / "dashboard.log"
+    with streamlit(log, command, "--port", cwd=folder, env=environment(settings)) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def streamlit(log, command, port_option, **place):
+    """Run a command that serves a page of Streamlit's on a free port until the end, and stop it."""
+    port = free_port()
     with log.open("w") as out:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment(settings), stdout=out, stderr=out
+            [*command, port_option, str(port)], stdout=out, stderr=out, **place
         )
     url = f"http://127.0.0.1:{port}"
     try:
         _wait(f"{url}/_stcore/health", process, log)
         yield Dashboard(url, process, log)
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
 
 
 def _wait(url, process, log):

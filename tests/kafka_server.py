@@ -20,6 +20,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.proxies import free_port
+from tests.terminal import stop
 
 ROOT = Path(__file__).parents[1]
 
@@ -119,11 +120,7 @@ class Server:
 
     def stop(self):
         """End it in order."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        stop(self.process, 20)
 
 
 class Kafka(Server):

@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,16 @@ ROOT = Path(__file__).parents[1]
 
 # A line of the log, which is JSON where stderr is no terminal.
 LOGGED = re.compile(r'^\{"level": "')
+
+
+def stop(process, patience_s=30):
+    """Ask a process to end, and end it when it does not."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @dataclass(frozen=True)
