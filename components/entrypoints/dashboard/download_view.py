@@ -25,7 +25,7 @@ def show_download(held: Held) -> None:
         "left; interrupted, it is taken up where it stopped."
     )
     if held.why_not:
-        st.info(escaped(held.why_not), icon=":material/lock:")
+        st.info(held.why_not, icon=":material/lock:")
     names = sorted(set(SOURCES) - set(MEASURED))
     own = held.settings.source
     source = st.selectbox(

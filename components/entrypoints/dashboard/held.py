@@ -53,12 +53,12 @@ class Held:
 
     @property
     def why_not(self) -> str:
-        """Why a control is disabled for who may only look, and the remedy; "" for who may write."""
+        """Why a control is disabled for who may only look, and the remedy, as Markdown; else ""."""
         if self.may_write:
             return ""
         has_login = self.settings.dashboard_oidc is not None
         way = (
-            "ask the operator to add you to TREMOR_DASHBOARD_WRITERS"
+            "ask the operator to add you to `TREMOR_DASHBOARD_WRITERS`"
             if has_login
             else "start it with `python main.py dashboard --role write`"
         )

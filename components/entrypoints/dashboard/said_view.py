@@ -35,7 +35,7 @@ def show_said(held: Held, alert: Alert) -> None:
         if held.may_write:
             about, note = _ask_what(alert)
         else:
-            st.write(f":material/lock: {escaped(held.why_not)}")
+            st.write(f":material/lock: {held.why_not}")
         _show_quiet(held, alert, about, note)
         _show_labels(held, alert, about, note)
         _show_so_far(held, alert)
