@@ -60,7 +60,7 @@ def show(held: Held, then: Settings, weighings: Sequence[Weighing]) -> None:
     ):
         _write(held, then, wanted)
     if not held.may_write:
-        st.caption(held.why_not)
+        st.info(held.why_not, icon=":material/lock:")
     st.caption(
         f"The file is {escaped(str(ENV_FILE.resolve()), 300)}. A run that is started elsewhere, "
         "or in a container, reads its own."
