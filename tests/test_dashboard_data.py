@@ -61,7 +61,6 @@ def look(chromium, url, part="Candles", **window):
     settle(page)
     if part != "Candles":
         page.get_by_text(part, exact=True).first.click()
-        page.wait_for_timeout(400)
         settle(page)
     return page
 
@@ -184,7 +183,6 @@ def ask(page, question):
     """Write a question and send it."""
     page.get_by_label("Query").fill(question)
     page.get_by_role("button", name="Ask", exact=True).click()
-    page.wait_for_timeout(500)
     settle(page)
 
 
@@ -212,6 +210,35 @@ def test_sql_reads_and_does_nothing_else(market, page_url, chromium):
         page.wait_for_selector(f"text={said}")
         assert " rows in " not in words(page)
     assert len(market.query("select symbol from candles")) == n_before
+
+
+def test_a_file_can_be_fetched_whatever_others_do_meanwhile(market, page_url, chromium):
+    """As on a slow line, while the pages of other visitors are drawn again and again."""
+    page = look(chromium, page_url, "SQL")
+    ask(page, "select symbol, ts, close from candles order by symbol, ts")
+    page.wait_for_selector("text=rows in")
+    with page.expect_download() as waited:
+        page.get_by_role("button", name="CSV", exact=True).click()
+    for _ in range(3):
+        look(chromium, page_url).close()
+    answer = page.request.get(waited.value.url)
+    assert answer.status == 200
+    rows = pd.read_csv(io.BytesIO(answer.body()))
+    held = market.query("select close from candles order by symbol, ts")
+    assert rows["close"].tolist() == held["close"].tolist()
+
+
+def test_a_large_file_is_what_was_asked_for_and_none_like_it(page_url, chromium):
+    """Of the same length, and other in one row far from its ends and its middle."""
+    kept = []
+    for letter in "xy":
+        page = look(chromium, page_url, "SQL")
+        row = f"repeat('a', 2000) || case n when 700 then '{letter}' else 'z' end"
+        ask(page, f"select {row} as wide from generate_series(1, 1000) as n")
+        page.wait_for_selector("text=1,000 rows in")
+        kept.append(pd.read_csv(io.BytesIO(taken(page, "CSV")))["wide"].str[-1])
+    assert kept[0][699] == "x"
+    assert kept[1][699] == "y"
 
 
 def test_without_a_reader_there_is_no_sql(tmp_path, make_postgres_url, chromium):

@@ -4,9 +4,16 @@ import io
 import re
 from collections.abc import Callable
 from functools import partial
+from threading import Thread
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime import get_instance
+from streamlit.runtime.scriptrunner import (
+    ScriptRunContext,
+    add_script_run_ctx,
+    get_script_run_ctx,
+)
 
 from components.band_export import FORMULA
 
@@ -28,7 +35,7 @@ def csv_bytes(rows: pd.DataFrame) -> bytes:
 def parquet_bytes(rows: pd.DataFrame) -> bytes:
     """Every row as Parquet; columns of mixed kinds become text."""
     plain = rows.copy()
-    for name in plain.select_dtypes("object").columns:
+    for name in plain.columns[plain.dtypes.map(pd.api.types.is_object_dtype)]:
         plain[name] = plain[name].map(str, na_action="ignore").astype("str")
     body = io.BytesIO()
     plain.to_parquet(body, index=False)
@@ -46,18 +53,44 @@ def show_exports(rows: pd.DataFrame, name: str) -> None:
     """Two buttons that make their file only when they are clicked."""
     if rows.empty:
         return
-    row = st.container(horizontal=True)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:80] or "rows"
-    for label, made, ending, kind in FILES:
-        row.download_button(
-            label,
-            partial(made, rows),
-            f"{stem}.{ending}",
-            kind,
-            icon=":material/download:",
-            on_click="ignore",
-            key=f"{ending}_{name}",
-        )
+    with st.container(horizontal=True):
+        for label, made, ending, kind in FILES:
+            offer(label, partial(made, rows), f"{stem}.{ending}", kind, key=f"{ending}_{name}")
+
+
+def offer(label: str, make: Callable[[], bytes], name: str, kind: str, *, key: str) -> None:
+    """A button that makes a file, of a MIME type, only when it is clicked."""
+    st.download_button(
+        label,
+        partial(_kept, make, name, kind, key, get_script_run_ctx()),
+        name,
+        kind,
+        icon=":material/download:",
+        on_click="ignore",
+        key=key,
+    )
+
+
+def _kept(
+    make: Callable[[], bytes], name: str, kind: str, key: str, visitor: ScriptRunContext | None
+) -> bytes:
+    """The file, held for as long as its visitor stays where it was offered.
+
+    Streamlit lets go of a file that it made on a click as soon as two pages were drawn, of whatever
+    visitors: on a slow line, or beside a page that draws itself anew, it was gone before it was
+    fetched. Whose file it is, a file says by the thread that adds it.
+    """
+    body = make()
+    held = Thread(
+        target=get_instance().media_file_mgr.add,
+        args=(body, kind, f"offered {key}", name),
+        kwargs={"is_for_static_download": True},
+    )
+    add_script_run_ctx(held, visitor)
+    held.start()
+    held.join()
+    return body
 
 
 def _defused(value: object) -> object:

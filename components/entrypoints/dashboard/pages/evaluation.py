@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from components.entrypoints.dashboard import jobs
+from components.entrypoints.dashboard.exporting import offer
 from components.entrypoints.dashboard.held import Held
 from components.entrypoints.dashboard.saying import careful
 from components.entrypoints.dashboard.working import lacking, show_end, show_work, why_not_now
@@ -60,14 +61,9 @@ def _proof(held: Held) -> None:
         return
     key = st.selectbox("Stored evaluation", keys, format_func=_when)
     evaluated.show(evaluated.read(held, key))
-    st.download_button(
-        "The whole report (HTML)",
-        partial(evaluated.report, held, key),
-        file_name=f"{key.split('/')[1]}.html",
-        mime="text/html",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    name = f"{key.split('/')[1]}.html"
+    report = partial(evaluated.report, held, key)
+    offer("The whole report (HTML)", report, name, "text/html", key="report")
 
 
 def _evaluated(job: jobs.Job) -> None:

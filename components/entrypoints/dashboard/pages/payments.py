@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from components.entrypoints.dashboard import band_parts, band_tables
+from components.entrypoints.dashboard.exporting import offer
 from components.entrypoints.dashboard.held import Held
 from components.entrypoints.dashboard.saying import careful, escaped
 from components.reading import payments
@@ -133,14 +135,9 @@ def _export(held: Held, chosen: Chosen, rows: pd.DataFrame) -> None:
     from components.steps.band_pages import file_name
 
     named = rows.assign(series=chosen.series)
-    st.download_button(
-        "Export these bins as CSV",
-        csv_bytes(named, zone=held.settings.time_zone),
-        file_name=f"band-{file_name(chosen.series)}-{chosen.interval}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    made = partial(csv_bytes, named, zone=held.settings.time_zone)
+    name = f"band-{file_name(chosen.series)}-{chosen.interval}.csv"
+    offer("Export these bins as CSV", made, name, "text/csv", key="bins")
 
 
 @st.cache_data(ttl=EVERY_S, max_entries=128, show_spinner=False)
