@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,10 @@ ARGUMENTS = [
 
 PATIENCE_MS = 60_000
 
+# Nothing is at work, and no part is still being fetched.
+STANDS = """() => document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]")
+    && !document.querySelector("[data-testid=stSkeleton], [data-testid=stAppSkeleton]")"""
+
 
 @dataclass
 class Dashboard:
@@ -43,6 +48,51 @@ class Dashboard:
     def said(self):
         """What it wrote on its terminal."""
         return self.log.read_text()
+
+
+class Talk:
+    """Whether what a page last asked of the dashboard is answered.
+
+    What the page looks like does not say it: until the question has arrived, it looks done. What a
+    page asks by itself, from time to time, counts once its answer begins.
+    """
+
+    def __init__(self):
+        self.state = "opening"
+
+    def overhear(self, socket):
+        """Follow a connection from now on."""
+        socket.on("framesent", self._asked)
+        socket.on("framereceived", self._answered)
+
+    def _asked(self, frame):
+        from streamlit.proto.BackMsg_pb2 import BackMsg
+
+        said = _read(BackMsg, frame)
+        if said.WhichOneof("type") == "rerun_script" and not said.rerun_script.is_auto_rerun:
+            self.state = "asked"
+
+    def _answered(self, frame):
+        from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+        said = _read(ForwardMsg, frame)
+        kind = said.WhichOneof("type")
+        if kind == "new_session":
+            self.state = "begun"
+        elif kind == "script_finished" and self.state == "begun":
+            is_begun_anew = said.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
+            self.state = "asked" if is_begun_anew else "over"
+
+
+# Of each page that is open.
+_TALKS = weakref.WeakKeyDictionary()
+
+
+def _read(kind, frame):
+    said = kind()
+    if isinstance(frame, bytes):
+        said.ParseFromString(frame)
+    return said
 
 
 def environment(settings):
@@ -105,6 +155,8 @@ def look(browser, url, *, width=1280, height=900, scheme="light", errors=None):
     )
     page = window.new_page()
     page.set_default_timeout(PATIENCE_MS)
+    _TALKS[page] = Talk()
+    page.on("websocket", _TALKS[page].overhear)
     if errors is not None:
         page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(url)
@@ -113,10 +165,17 @@ def look(browser, url, *, width=1280, height=900, scheme="light", errors=None):
 
 
 def settle(page):
-    """Wait until the page's script has run and everything stands."""
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-    page.wait_for_timeout(300)
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    """Wait until all that was done on the page is answered, and everything of it stands."""
+    begun = time.monotonic()
+    while not _stands(page) or page.wait_for_timeout(300) or not _stands(page):
+        assert time.monotonic() - begun < PATIENCE_MS / 1000, f"no end of {_TALKS[page].state}"
+        page.wait_for_timeout(50)
+
+
+def _stands(page):
+    # What was done before this is sent before its answer, in the same way.
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+    return _TALKS[page].state == "over" and page.evaluate(STANDS)
 
 
 def picture(page, name):

@@ -138,6 +138,20 @@ def chromium():
         yield opened
 
 
+@pytest.fixture(autouse=True)
+def _windows_closed(request):
+    """What a test opened is closed behind it: an open page goes on asking, and takes its time."""
+    if "chromium" not in request.fixturenames:
+        yield
+        return
+    opened = request.getfixturevalue("chromium")
+    before = opened.contexts
+    yield
+    for window in opened.contexts:
+        if window not in before:
+            window.close()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Turn a skip, or a failure that is called expected, without a good reason into a failure."""

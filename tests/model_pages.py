@@ -43,9 +43,7 @@ def settings_of(world):
 
 
 def look(chromium, dashboard, name, **window):
-    """A new window on a page of a dashboard, alone, once its heading and what follows is there."""
-    for context in chromium.contexts:
-        context.close()
+    """A new window on a page of a dashboard, once its heading and what follows is there."""
     page = browser.look(chromium, f"{dashboard.url}/{name}", **window)
     page.wait_for_selector("[data-testid=stMain] h1")
     calm(page)

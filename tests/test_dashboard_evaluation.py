@@ -162,7 +162,7 @@ def test_who_may_look_only_sees_all_and_changes_nothing(world, chromium, registr
         assert serious(page) == []
         part(page, "Rate and recall")
         page.get_by_text("Evaluate anew").click()
-        page.wait_for_timeout(500)
+        calm(page)
         assert page.get_by_role("button", name="Evaluate", exact=True).is_disabled()
     for kind in ("promote", "evaluate"):
         with pytest.raises(SettingsError, match="write role"):

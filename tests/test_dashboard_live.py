@@ -96,15 +96,6 @@ def town(postgres_server, tmp_path_factory):
             yield Town(world, live, running, rows[is_later], stream)
 
 
-@pytest.fixture(autouse=True)
-def closed(request):
-    """Windows are closed behind each test: an open one goes on asking."""
-    yield
-    if "chromium" in request.fixturenames:
-        for window in request.getfixturevalue("chromium").contexts:
-            window.close()
-
-
 def told(world, **more):
     """The settings of a dashboard over a world."""
     own = {"warehouse_url": world.postgres_url, "state_dir": world.folder / "var"}
@@ -202,8 +193,7 @@ def test_a_stream_that_says_nothing_any_more_is_dead(town, chromium):
     try:
         age(town, "10 minutes")
         until(page, lambda: shown(page, "Stream") == "✕ silent")
-        text = words(page)
-        assert "This stream is dead or cut off" in text
+        until(page, lambda: "This stream is dead or cut off" in words(page))
         assert re.search(r"1[01] min \d+ s ago", shown(page, "Last said something"))
         assert serious(page) == []
         picture(page, "live-stream-dead")

@@ -67,7 +67,6 @@ def look(chromium, url, **window):
 def click(page, name):
     """Press a button, and wait until what follows stands."""
     page.get_by_role("button", name=name, exact=True).click()
-    page.wait_for_timeout(400)
     settle(page)
 
 
