@@ -1,6 +1,7 @@
 """The page Data, as an analyst uses it in a browser: over a warehouse of its own, embedded."""
 
 import io
+import re
 
 import pandas as pd
 import pytest
@@ -194,6 +195,10 @@ def test_sql_reads_and_does_nothing_else(market, page_url, chromium):
     rows = pd.read_csv(io.BytesIO(taken(page, "CSV")))
     assert rows["symbol"].tolist()[:3] == ["AAA", "BBB", "CCC"]
     assert rows["n"].tolist()[0] == 400
+    # The table's own file would hold formulas of others.
+    page.get_by_test_id("stDataFrame").hover()
+    page.get_by_role("button", name=re.compile("^Search")).wait_for()
+    assert page.get_by_role("button", name=re.compile("^Download")).count() == 0
     assert serious(page) == []
     picture(page, "data-sql")
     ask(page, "select generate_series(1, 1000000000) as n")

@@ -24,6 +24,10 @@ MARK = (
     'stroke-width="2.4" d="M3 18h6l3-5 3 8 4-16 3 21 3-8h4"/></svg>'
 )
 
+# A table's own button writes texts into a CSV as they are, and a spreadsheet would run a formula of
+# somebody else's; the buttons CSV and Parquet lead such a text by an apostrophe.
+NO_RAW_CSV = '<style>button[aria-label^="Download as CSV"] { display: none }</style>'
+
 # By the page's name in the address: its title, and the icon beside it.
 PAGES = {
     "today": ("Today", ":material/today:"),
@@ -40,6 +44,7 @@ PAGES = {
 def main() -> None:
     """Show the page that is asked for, or the way in."""
     st.set_page_config(page_title="Tremor", page_icon=MARK, layout="wide")
+    st.html(NO_RAW_CSV)
     settings = _settings()
     visitor = entering.visitor(settings)
     is_in = visitor is not None and bool(visitor.role)
