@@ -31,9 +31,12 @@ ARGUMENTS = [
 
 PATIENCE_MS = 60_000
 
-# Nothing is at work, and no part is still being fetched.
-STANDS = """() => document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]")
-    && !document.querySelector("[data-testid=stSkeleton], [data-testid=stAppSkeleton]")"""
+# What shows that a part is of the run before, and paler, or still being fetched.
+PASSING = "[data-stale=true], [data-testid=stSkeleton], [data-testid=stAppSkeleton]"
+
+# Nothing is at work, and nothing passing is seen.
+STANDS = f"""() => document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]")
+    && !document.querySelector("{PASSING}")"""
 
 
 @dataclass

@@ -46,21 +46,14 @@ def look(chromium, dashboard, name, **window):
     """A new window on a page of a dashboard, once its heading and what follows is there."""
     page = browser.look(chromium, f"{dashboard.url}/{name}", **window)
     page.wait_for_selector("[data-testid=stMain] h1")
-    calm(page)
-    return page
-
-
-def calm(page):
-    """Wait until nothing on the page is of the run of its script before, which is shown paler."""
     settle(page)
-    page.wait_for_function("() => !document.querySelector('[data-stale=true]')")
-    page.wait_for_timeout(150)
+    return page
 
 
 def ended(page):
     """Wait until a piece of work has begun, ended, and left the page as it stays."""
     page.wait_for_selector("text=is going on", state="detached", timeout=ENDED_MS)
-    calm(page)
+    settle(page)
 
 
 def begin(world, monkeypatch, kind, asked):
@@ -85,7 +78,7 @@ def choose(page, label, option):
         page.get_by_role("combobox", name=label).click()
         with contextlib.suppress(TooLate):
             wanted.click(timeout=5_000)
-            calm(page)
+            settle(page)
             return
         page.keyboard.press("Escape")
     raise AssertionError(f"no {option} in {label}")
@@ -95,7 +88,7 @@ def write(page, label, text):
     """Write into a field and leave it."""
     page.get_by_label(label).and_(page.locator("input")).fill(text)
     page.keyboard.press("Tab")
-    calm(page)
+    settle(page)
 
 
 def press(page, name):

@@ -19,9 +19,8 @@ from components.evaluation.told import Told
 from components.plots import evaluation as plots
 from components.reading.vectors import placed
 from components.wiring import open_warehouse, registry_of
-from tests.browser import dashboard, picture, serious, words
+from tests.browser import dashboard, picture, serious, settle, words
 from tests.model_pages import (
-    calm,
     choose,
     ended,
     held_by,
@@ -62,14 +61,14 @@ def versions(chromium, desk, **window):
     """The page with its versions."""
     page = look(chromium, desk, "evaluation", **window)
     page.wait_for_selector("text=All figures of their contests")
-    calm(page)
+    settle(page)
     return page
 
 
 def part(page, name):
     """Go to another part of the page."""
     page.get_by_role("radiogroup").get_by_text(name).click()
-    calm(page)
+    settle(page)
 
 
 def champions(registry):
@@ -115,7 +114,7 @@ def test_a_version_that_has_not_earned_it_is_refused_with_the_reasons(
     page.wait_for_selector("text=is tried once more on the bars")
     picture(page, "evaluation_confirm")
     press(page, "Cancel")
-    calm(page)
+    settle(page)
     assert jobs.last(world.read_settings(), "promote").state == jobs.NONE
     promoted(page, "1: isolation_forest")
     seen = words(page)
@@ -141,7 +140,7 @@ def test_a_version_that_has_earned_it_judges_and_can_be_taken_back(world, desk, 
     page.wait_for_selector("text=votes again from the next run on")
     press(page, "Go back")
     page.wait_for_selector("text=Version 2 is the champion of tremor-1d again")
-    calm(page)
+    settle(page)
     assert champions(registry) == ["2"]
     assert "Version 2, gmm, is the champion." in words(page)
     press(page, "Roll back")
@@ -162,7 +161,7 @@ def test_who_may_look_only_sees_all_and_changes_nothing(world, chromium, registr
         assert serious(page) == []
         part(page, "Rate and recall")
         page.get_by_text("Evaluate anew").click()
-        calm(page)
+        settle(page)
         assert page.get_by_role("button", name="Evaluate", exact=True).is_disabled()
     for kind in ("promote", "evaluate"):
         with pytest.raises(SettingsError, match="write role"):
@@ -176,7 +175,7 @@ def test_an_evaluation_of_the_command_line_is_shown_as_far_as_it_goes(world, des
     page = look(chromium, desk, "evaluation")
     part(page, "Rate and recall")
     page.wait_for_selector("text=Known events")
-    calm(page)
+    settle(page)
     seen = words(page)
     assert "keeps no curve, only the average precision below" in seen
     assert "recall: share of planted anomalies found" not in seen
@@ -199,7 +198,7 @@ def test_a_person_evaluates_a_part_and_sees_rate_recall_and_events(world, desk, 
     page.wait_for_selector("text=An evaluation is going on")
     ended(page)
     page.wait_for_selector("text=Known events")
-    calm(page)
+    settle(page)
     said = jobs.last(world.read_settings(), "evaluate").outcome
     path = world.folder / "var/lake/runs" / said["run"] / "evaluation.json"
     found = json.loads(path.read_text())
@@ -234,7 +233,7 @@ def test_the_map_shows_the_bars_of_an_instrument_by_cluster(world, desk, chromiu
     part(page, "Map of bars")
     write(page, "Search an instrument", "c03")
     page.wait_for_selector("text=Ringed bars")
-    calm(page)
+    settle(page)
     seen = words(page)
     with open_warehouse(world.read_settings()) as warehouse:
         rows = placed(warehouse, "C03-USD", "1d", 1500)
@@ -250,7 +249,7 @@ def test_the_map_shows_the_bars_of_an_instrument_by_cluster(world, desk, chromiu
     assert serious(page) == []
     picture(page, "evaluation_map")
     choose(page, "Grouped by", "champion: gmm@2")
-    calm(page)
+    settle(page)
     n_of_model = len(re.findall(r"cluster \d+: ", words(page)))
     assert 1 <= n_of_model <= 6
     write(page, "Search an instrument", "<b>**zz**</b>")
@@ -265,7 +264,7 @@ def test_the_page_can_be_used_by_everybody(desk, chromium, scheme):
         phone = look(chromium, desk, "evaluation", width=390, height=844, scheme=scheme)
         part(phone, name)
         phone.wait_for_selector("[data-testid=stPlotlyChart]")
-        calm(phone)
+        settle(phone)
         assert not is_scrolled_sideways(phone), name
         picture(phone, f"evaluation_phone_{name.split()[0].lower()}_{scheme}")
         assert serious(phone) == [], name

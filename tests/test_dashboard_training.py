@@ -17,11 +17,10 @@ from components.plots.training import recall_of_methods
 from components.settings import Settings
 from components.training import trainable
 from components.wiring import registry_of
-from tests.browser import dashboard, picture, serious, words
+from tests.browser import dashboard, picture, serious, settle, words
 from tests.model_pages import (
     ENDED_MS,
     begin,
-    calm,
     choose,
     database_of,
     ended,
@@ -90,7 +89,7 @@ def test_a_search_says_how_many_were_tried_and_takes_the_least_criterion(world, 
     page.wait_for_selector("text=Hyper-parameters")
     choose(page, "Detector", "K-Means")
     page.get_by_text("Search over a few values").click()
-    calm(page)
+    settle(page)
     write(page, "Values of n clusters, separated by commas", "3, 5, 9")
     assert "3 settings will be tried" in words(page)
     picture(page, "training_search")

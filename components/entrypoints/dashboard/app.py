@@ -25,7 +25,7 @@ MARK = (
 )
 
 # A table's own button writes texts into a CSV as they are, and a spreadsheet would run a formula of
-# somebody else's; the buttons CSV and Parquet lead such a text by an apostrophe.
+# somebody else's; the pages' own buttons lead such a text by an apostrophe.
 NO_RAW_CSV = '<style>button[aria-label^="Download as CSV"] { display: none }</style>'
 
 # By the page's name in the address: its title, and the icon beside it.
